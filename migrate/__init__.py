@@ -1,0 +1,1 @@
+"""Port weights between PyTorch and MindSpore: names, layouts, dtypes and heads."""

@@ -1,0 +1,223 @@
+"""The words an architecture file is written in.
+
+An architecture states *kinds* of parameters and the shapes they have in terms of the config;
+how a framework spells and lays out a kind is the business of :mod:`mindport.migrate.dialect`.
+So N architectures and M frameworks cost N + M tables. Parameter and module names are the
+upstream (``transformers``) ones, with ``{i}`` for the layer.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+
+REQUIRED = object()  # the default of a config field that has none
+
+
+class Kind(enum.Enum):
+    """What a parameter is; a dialect knows how to spell it and which layout it has."""
+
+    EMBEDDING = "embedding"  # (rows, width)
+    LINEAR = "linear"  # torch nn.Linear: (out, in)
+    CONV1D = "conv1d"  # GPT-2's Conv1D: (in, out), the transpose of a Linear
+    BIAS = "bias"  # (width,)
+    NORM_WEIGHT = "norm_weight"  # layer norm's scale, (width,)
+    NORM_BIAS = "norm_bias"  # layer norm's shift, (width,)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter, or with ``{i}`` in ``module`` one per layer.
+
+    Attributes:
+        module: Path of the module that owns it, such as ``h.{i}.ln_1``.
+        kind: What it is.
+        shape: In the source (torch) layout, each axis a config field, a number, or a product
+            such as ``3*n_embd``.
+    """
+
+    module: str
+    kind: Kind
+    shape: tuple[str, ...]
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether the parameter exists once per layer."""
+        return "{i}" in self.module
+
+
+@dataclass(frozen=True)
+class Tied:
+    """A parameter that shares the storage of another one and is therefore stored once.
+
+    Attributes:
+        parameter: The one that is not stored.
+        to: Module path of the parameter whose storage it shares.
+        to_kind: Kind of that parameter.
+        unless: Config field that, when false, unties the two; empty for always tied.
+    """
+
+    parameter: Parameter
+    to: str
+    to_kind: Kind
+    unless: str = ""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A stored tensor that holds no knowledge (masks, position ids): dropped, with its reason.
+
+    Attributes:
+        name: Upstream name with ``{i}`` for the layer.
+        reason: Why nothing is lost by leaving it out.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A canonical point in the network whose output is captured under the same name everywhere.
+
+    Attributes:
+        name: ``embeddings``, ``block.{i}.attention``, ``logits`` …
+        module: Upstream module whose (first) output it is, below the body's prefix; or
+        output: the attribute of the model's output, for taps that no module returns.
+    """
+
+    name: str
+    module: str = ""
+    output: str = ""
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether the tap exists once per layer."""
+        return "{i}" in self.name
+
+
+@dataclass(frozen=True)
+class Field:
+    """A config field that the port needs.
+
+    Attributes:
+        name: The field's name in ``config.json``.
+        default: What upstream takes when the field is absent or null; ``REQUIRED`` if none.
+            A string for a ``dimension`` field is an expression such as ``4*n_embd``.
+        allowed: The values that this port implements; empty for any.
+        dimension: Whether it is a positive number that shapes may refer to.
+    """
+
+    name: str
+    default: object = REQUIRED
+    allowed: tuple[object, ...] = ()
+    dimension: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """The body with what stands on it.
+
+    Attributes:
+        name: ``lm``, ``mlm``, ``nsp``, ``pretraining``, ``sequence-classification``,
+            ``token-classification``, ``question-answering`` or ``none``.
+        class_name: The upstream class, and the name of our cell.
+        prefix: What stands before the body's names in this head: ``transformer.``, ``bert.`` or "".
+        body: The body's parameters, relative to ``prefix``.
+        parameters: The head's own parameters, with full names.
+        tied: Parameters that share another's storage.
+        taps: The points captured, in network order.
+        inputs: Names of the model's inputs.
+    """
+
+    name: str
+    class_name: str
+    prefix: str
+    body: tuple[Parameter, ...]
+    parameters: tuple[Parameter, ...] = ()
+    tied: tuple[Tied, ...] = ()
+    taps: tuple[Tap, ...] = ()
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask", "position_ids")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that mindport knows about a model type.
+
+    Attributes:
+        name: The ``model_type`` of ``config.json``, and the name of the file.
+        title: How people write it.
+        prefix: The body's prefix in a checkpoint saved with a head.
+        layers: Config field that holds the number of layers.
+        positions: Config field that holds the number of positions.
+        fields: Config fields with their defaults.
+        heads: Heads by name.
+        default_head: The head taken when neither the config nor the tensors tell.
+        buffers: Stored tensors that are dropped, relative to the body.
+        sizes: Named configs for random checkpoints (``tiny``, ``base``, …).
+        sources: Papers and upstream files that this description was read from.
+    """
+
+    name: str
+    title: str
+    prefix: str
+    layers: str
+    positions: str
+    fields: tuple[Field, ...]
+    heads: Mapping[str, Head]
+    default_head: str
+    buffers: tuple[Buffer, ...]
+    sizes: Mapping[str, Mapping[str, object]]
+    sources: tuple[str, ...]
+
+    def head_of_class(self, class_name: str) -> Head | None:
+        """Return the head of an upstream class name, or None."""
+        return next((h for h in self.heads.values() if h.class_name == class_name), None)
+
+
+def dimension(expression: str | int, config: Mapping[str, object]) -> int:
+    """Evaluate an axis such as ``3*n_embd`` against a config.
+
+    Args:
+        expression: A number, a config field, or a product of them joined by ``*``.
+        config: A resolved config (see :func:`mindport.migrate.config.resolve_config`).
+    """
+    size = 1
+    for factor in str(expression).split("*"):
+        value = int(factor) if factor.isdigit() else config[factor]
+        if not isinstance(value, int):
+            raise TypeError(f"config field {factor!r} is {value!r}, not a whole number")
+        size *= value
+    return size
+
+
+def expand_layers(name: str, layers: int) -> Iterator[str]:
+    """Yield ``name`` once per layer when it has ``{i}``, else once."""
+    if "{i}" not in name:
+        yield name
+        return
+    for i in range(layers):
+        yield name.replace("{i}", str(i))
+
+
+def network_order(items: tuple[Tap, ...], layers: int) -> list[Tap]:
+    """Expand taps over the layers, keeping the taps of one layer together.
+
+    Args:
+        items: Taps in network order; the per-layer ones must be neighbours.
+        layers: How many layers the model has.
+    """
+    ordered: list[Tap] = []
+    block = [tap for tap in items if tap.per_layer]
+    for tap in items:
+        if not tap.per_layer:
+            ordered.append(tap)
+        elif tap is block[0]:
+            for i in range(layers):
+                ordered.extend(
+                    Tap(t.name.replace("{i}", str(i)), t.module.replace("{i}", str(i)), t.output)
+                    for t in block
+                )
+    return ordered

@@ -1,0 +1,220 @@
+"""BERT as ``transformers`` names it (``models/bert/modeling_bert.py``).
+
+Paper: Devlin et al., *BERT: Pre-training of Deep Bidirectional Transformers for Language
+Understanding*, 2019 (arXiv 1810.04805).
+"""
+
+from __future__ import annotations
+
+from mindport.migrate.architecture import (
+    Architecture,
+    Buffer,
+    Field,
+    Head,
+    Kind,
+    Parameter,
+    Tap,
+    Tied,
+)
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_LAYER = "encoder.layer.{i}"
+
+
+def _dense(module: str, out_size: str, in_size: str) -> tuple[Parameter, ...]:
+    return (
+        Parameter(module, Kind.LINEAR, (out_size, in_size)),
+        Parameter(module, Kind.BIAS, (out_size,)),
+    )
+
+
+def _norm(module: str) -> tuple[Parameter, ...]:
+    return (
+        Parameter(module, Kind.NORM_WEIGHT, ("hidden_size",)),
+        Parameter(module, Kind.NORM_BIAS, ("hidden_size",)),
+    )
+
+
+BODY = (
+    Parameter("embeddings.word_embeddings", Kind.EMBEDDING, ("vocab_size", "hidden_size")),
+    Parameter(
+        "embeddings.position_embeddings",
+        Kind.EMBEDDING,
+        ("max_position_embeddings", "hidden_size"),
+    ),
+    Parameter(
+        "embeddings.token_type_embeddings", Kind.EMBEDDING, ("type_vocab_size", "hidden_size")
+    ),
+    *_norm("embeddings.LayerNorm"),
+    *_dense(f"{_LAYER}.attention.self.query", "hidden_size", "hidden_size"),
+    *_dense(f"{_LAYER}.attention.self.key", "hidden_size", "hidden_size"),
+    *_dense(f"{_LAYER}.attention.self.value", "hidden_size", "hidden_size"),
+    *_dense(f"{_LAYER}.attention.output.dense", "hidden_size", "hidden_size"),
+    *_norm(f"{_LAYER}.attention.output.LayerNorm"),
+    *_dense(f"{_LAYER}.intermediate.dense", "intermediate_size", "hidden_size"),
+    *_dense(f"{_LAYER}.output.dense", "hidden_size", "intermediate_size"),
+    *_norm(f"{_LAYER}.output.LayerNorm"),
+)
+POOLER = _dense("pooler.dense", "hidden_size", "hidden_size")
+
+MLM = (
+    Parameter("cls.predictions", Kind.BIAS, ("vocab_size",)),
+    *_dense("cls.predictions.transform.dense", "hidden_size", "hidden_size"),
+    *_norm("cls.predictions.transform.LayerNorm"),
+)
+MLM_TIED = (
+    Tied(
+        Parameter("cls.predictions.decoder", Kind.LINEAR, ("vocab_size", "hidden_size")),
+        to="bert.embeddings.word_embeddings",
+        to_kind=Kind.EMBEDDING,
+        unless="tie_word_embeddings",
+    ),
+    Tied(
+        Parameter("cls.predictions.decoder", Kind.BIAS, ("vocab_size",)),
+        to="cls.predictions",
+        to_kind=Kind.BIAS,
+    ),
+)
+NSP = _dense("cls.seq_relationship", "2", "hidden_size")
+
+BODY_TAPS = (
+    Tap("embeddings", module="embeddings"),
+    Tap("block.{i}.attention", module=f"{_LAYER}.attention"),  # with its residual and norm
+    Tap("block.{i}.mlp", module=f"{_LAYER}.output.dense"),  # before the residual and norm
+    Tap("block.{i}", module=_LAYER),
+)
+POOLER_TAP = Tap("pooler", module="pooler")
+LOGITS = Tap("logits", output="logits")
+
+ARCHITECTURE = Architecture(
+    name="bert",
+    title="BERT",
+    prefix="bert.",
+    layers="num_hidden_layers",
+    positions="max_position_embeddings",
+    fields=(
+        Field("vocab_size", dimension=True),
+        Field("max_position_embeddings", dimension=True),
+        Field("hidden_size", dimension=True),
+        Field("num_hidden_layers", dimension=True),
+        Field("num_attention_heads", dimension=True),
+        Field("intermediate_size", dimension=True),
+        Field("type_vocab_size", 2, dimension=True),
+        Field("hidden_act", "gelu", allowed=("gelu", "gelu_new", "relu")),
+        Field("layer_norm_eps", 1e-12),
+        Field("tie_word_embeddings", True, allowed=(True, False)),
+        Field("position_embedding_type", "absolute", allowed=("absolute",)),
+        Field("is_decoder", False, allowed=(False,)),
+        Field("add_cross_attention", False, allowed=(False,)),
+        Field("hidden_dropout_prob", 0.1),
+        Field("attention_probs_dropout_prob", 0.1),
+        Field("classifier_dropout", None),
+        Field("initializer_range", 0.02),
+        Field("pad_token_id", 0),
+    ),
+    heads={
+        "none": Head(
+            "none", "BertModel", "", BODY + POOLER, taps=(*BODY_TAPS, POOLER_TAP), inputs=INPUTS
+        ),
+        "mlm": Head(
+            "mlm",
+            "BertForMaskedLM",
+            "bert.",
+            BODY,
+            parameters=MLM,
+            tied=MLM_TIED,
+            taps=(*BODY_TAPS, LOGITS),
+            inputs=INPUTS,
+        ),
+        "nsp": Head(
+            "nsp",
+            "BertForNextSentencePrediction",
+            "bert.",
+            BODY + POOLER,
+            parameters=NSP,
+            taps=(*BODY_TAPS, POOLER_TAP, LOGITS),
+            inputs=INPUTS,
+        ),
+        "pretraining": Head(
+            "pretraining",
+            "BertForPreTraining",
+            "bert.",
+            BODY + POOLER,
+            parameters=MLM + NSP,
+            tied=MLM_TIED,
+            taps=(
+                *BODY_TAPS,
+                POOLER_TAP,
+                Tap("logits", output="prediction_logits"),
+                Tap("nsp_logits", output="seq_relationship_logits"),
+            ),
+            inputs=INPUTS,
+        ),
+        "sequence-classification": Head(
+            "sequence-classification",
+            "BertForSequenceClassification",
+            "bert.",
+            BODY + POOLER,
+            parameters=_dense("classifier", "num_labels", "hidden_size"),
+            taps=(*BODY_TAPS, POOLER_TAP, LOGITS),
+            inputs=INPUTS,
+        ),
+        "token-classification": Head(
+            "token-classification",
+            "BertForTokenClassification",
+            "bert.",
+            BODY,
+            parameters=_dense("classifier", "num_labels", "hidden_size"),
+            taps=(*BODY_TAPS, LOGITS),
+            inputs=INPUTS,
+        ),
+        "question-answering": Head(
+            "question-answering",
+            "BertForQuestionAnswering",
+            "bert.",
+            BODY,
+            parameters=_dense("qa_outputs", "num_labels", "hidden_size"),
+            taps=(
+                *BODY_TAPS,
+                Tap("start_logits", output="start_logits"),
+                Tap("end_logits", output="end_logits"),
+            ),
+            inputs=INPUTS,
+        ),
+    },
+    default_head="mlm",
+    buffers=(
+        Buffer("embeddings.position_ids", "0, 1, 2 …; the network builds it"),
+        Buffer("embeddings.token_type_ids", "zeros; the network builds it"),
+    ),
+    sizes={
+        "tiny": {
+            "vocab_size": 512,
+            "max_position_embeddings": 64,
+            "hidden_size": 64,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 256,
+        },
+        "base": {
+            "vocab_size": 30522,
+            "max_position_embeddings": 512,
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+        },
+        "large": {
+            "vocab_size": 30522,
+            "max_position_embeddings": 512,
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+        },
+    },
+    sources=(
+        "Devlin et al. 2019, arXiv 1810.04805",
+        "transformers 5.23.0, models/bert/modeling_bert.py",
+    ),
+)

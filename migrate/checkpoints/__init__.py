@@ -1,0 +1,1 @@
+"""Read and write checkpoints, one file per format."""

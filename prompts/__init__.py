@@ -1,0 +1,1 @@
+"""Turn a labelled data set into prompts and score what a model answers."""

@@ -1,0 +1,1 @@
+"""Prompt tasks, one YAML file each; the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Run one case on two backends and judge whether they agree."""

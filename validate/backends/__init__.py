@@ -1,0 +1,1 @@
+"""What runs a case, one file per framework; the framework is imported inside."""
