@@ -9,10 +9,21 @@ upstream (``transformers``) ones, with ``{i}`` for the layer.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 
+class PerLayer(Protocol):
+    """A description that may stand for one thing per layer."""
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether there is one per layer."""
+        ...
+
+
+T = TypeVar("T", bound=PerLayer)
 REQUIRED = object()  # the default of a config field that has none
 
 
@@ -193,31 +204,32 @@ def dimension(expression: str | int, config: Mapping[str, object]) -> int:
     return size
 
 
-def expand_layers(name: str, layers: int) -> Iterator[str]:
-    """Yield ``name`` once per layer when it has ``{i}``, else once."""
-    if "{i}" not in name:
-        yield name
-        return
-    for i in range(layers):
-        yield name.replace("{i}", str(i))
-
-
-def network_order(items: tuple[Tap, ...], layers: int) -> list[Tap]:
-    """Expand taps over the layers, keeping the taps of one layer together.
+def over_layers(items: Sequence[T], layers: int) -> Iterator[tuple[T, int | None]]:
+    """Yield items in network order: the run of per-layer ones once for each layer.
 
     Args:
-        items: Taps in network order; the per-layer ones must be neighbours.
+        items: In network order; the per-layer ones must be neighbours.
         layers: How many layers the model has.
+
+    Yields:
+        Each item with its layer, or with None if it is not per layer.
     """
-    ordered: list[Tap] = []
-    block = [tap for tap in items if tap.per_layer]
-    for tap in items:
-        if not tap.per_layer:
-            ordered.append(tap)
-        elif tap is block[0]:
-            for i in range(layers):
-                ordered.extend(
-                    Tap(t.name.replace("{i}", str(i)), t.module.replace("{i}", str(i)), t.output)
-                    for t in block
-                )
-    return ordered
+    block = [item for item in items if item.per_layer]
+    for item in items:
+        if not item.per_layer:
+            yield item, None
+        elif item is block[0]:
+            yield from ((member, i) for i in range(layers) for member in block)
+
+
+def at_layer(name: str, layer: int | None) -> str:
+    """Fill the layer into a name with ``{i}``."""
+    return name.replace("{i}", str(layer))
+
+
+def network_order(taps: Sequence[Tap], layers: int) -> list[Tap]:
+    """Return the taps of a model with ``layers`` layers, in network order."""
+    return [
+        Tap(at_layer(tap.name, i), at_layer(tap.module, i), tap.output)
+        for tap, i in over_layers(taps, layers)
+    ]

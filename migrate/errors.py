@@ -14,6 +14,8 @@ EXIT_FAIL = 1
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 
+_SHOWN = 30  # problems listed on screen; a report file holds them all
+
 
 class MindportError(Exception):
     """What was wrong, where, and what to do about it.
@@ -51,7 +53,10 @@ class PlanError(MindportError):
 
     def __init__(self, message: str, problems: Iterable[str], hint: str = "") -> None:
         self.problems = tuple(problems)
-        listing = "\n".join(f"  - {problem}" for problem in self.problems)
+        lines = [f"  - {problem}" for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"  … and {len(self.problems) - _SHOWN} more")
+        listing = "\n".join(lines)
         super().__init__(f"{message}\n{listing}" if listing else message, hint)
 
 

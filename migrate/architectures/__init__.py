@@ -1,4 +1,4 @@
-"""One declarative file per architecture, named by its ``model_type``; the folder is the registry."""
+"""One declarative file per architecture, named by ``model_type``; the folder is the registry."""
 
 from __future__ import annotations
 

@@ -1,0 +1,5 @@
+"""``python -m mindport.migrate``."""
+
+from mindport.migrate.cli import main
+
+main()

@@ -1,0 +1,220 @@
+"""The heads that stand on BERT: masked words, sentence pairs, classifiers, answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import initializer
+
+from mindport.migrate.cells.bert import BertModel
+from mindport.migrate.cells.layers import (
+    ACTIVATIONS,
+    cross_entropy,
+    dense,
+    layer_norm,
+)
+from mindport.migrate.cells.pretrained import PretrainedModel
+
+
+class BertPredictionHeadTransform(nn.Cell):
+    """What a hidden state goes through before it is compared with the words.
+
+    Args:
+        config: The resolved config.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = dense(config.hidden_size, config.hidden_size, config.initializer_range)
+        self.activation = ACTIVATIONS[config.hidden_act]()
+        self.LayerNorm = layer_norm(config.hidden_size, config.layer_norm_eps)
+
+    def construct(self, hidden: Tensor) -> Tensor:
+        """Map ``(batch, seq, width)`` to the same shape."""
+        return self.LayerNorm(self.activation(self.dense(hidden)))
+
+
+class BertLMPredictionHead(nn.Cell):
+    """Scores every word at every place.
+
+    Args:
+        config: The resolved config. If the embeddings are tied there is no matrix here.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.transform = BertPredictionHeadTransform(config)
+        self.bias = Parameter(initializer("zeros", (config.vocab_size,)), name="bias")
+        self.tied = config.tie_word_embeddings
+        if not self.tied:
+            self.decoder = dense(
+                config.hidden_size, config.vocab_size, config.initializer_range, bias=False
+            )
+
+    def construct(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """Map ``(batch, seq, width)`` to ``(batch, seq, vocab)``.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+            words: ``(vocab, width)``, the word embeddings, used if tied.
+        """
+        matrix = words if self.tied else self.decoder.weight
+        return ops.dense(self.transform(hidden), matrix, self.bias)
+
+
+class BertHeads(nn.Cell):
+    """The heads of pre-training, ``cls`` in the names: either of them, or both.
+
+    Args:
+        config: The resolved config.
+        predictions: Whether there is the head that scores words.
+        seq_relationship: Whether there is the head that scores sentence pairs.
+    """
+
+    def __init__(
+        self, config: Any, predictions: bool = False, seq_relationship: bool = False
+    ) -> None:
+        super().__init__()
+        if predictions:
+            self.predictions = BertLMPredictionHead(config)
+        if seq_relationship:
+            self.seq_relationship = dense(config.hidden_size, 2, config.initializer_range)
+
+
+class BertForMaskedLM(PretrainedModel):
+    """BERT that fills in masked words."""
+
+    architecture = "bert"
+    head = "mlm"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.bert = BertModel(self.config, add_pooling_layer=False)
+        self.cls = BertHeads(self.config, predictions=True)
+
+    def construct(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_taps: bool = False,
+    ) -> tuple[Any, ...]:
+        """Score every word at every place; the inputs are those of :class:`BertModel`.
+
+        ``labels`` (batch, seq) are word ids, -100 where there is nothing to predict.
+
+        Returns:
+            ``loss`` () with labels; ``logits`` (batch, seq, vocab); then ``hidden_states`` and
+            ``taps`` if asked for.
+        """
+        outputs = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states,
+            output_taps,
+        )
+        words = self.bert.embeddings.word_embeddings.embedding_table
+        logits = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        if labels is None:
+            return (logits, *outputs[1:])
+        return (cross_entropy(logits, labels), logits, *outputs[1:])
+
+
+class BertForNextSentencePrediction(PretrainedModel):
+    """BERT that tells whether the second segment follows the first."""
+
+    architecture = "bert"
+    head = "nsp"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.bert = BertModel(self.config)
+        self.cls = BertHeads(self.config, seq_relationship=True)
+
+    def construct(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_taps: bool = False,
+    ) -> tuple[Any, ...]:
+        """Score each pair; the inputs are those of :class:`BertModel`.
+
+        ``labels`` (batch,) are 0 for a continuation and 1 for a random sentence.
+
+        Returns:
+            ``loss`` () with labels; ``logits`` (batch, 2); then ``hidden_states`` and ``taps`` if
+            asked for.
+        """
+        outputs = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states,
+            output_taps,
+        )
+        logits = self.cls.seq_relationship(outputs[1])  # (batch, 2)
+        if labels is None:
+            return (logits, *outputs[2:])
+        return (cross_entropy(logits, labels), logits, *outputs[2:])
+
+
+class BertForPreTraining(PretrainedModel):
+    """BERT with both heads of its pre-training."""
+
+    architecture = "bert"
+    head = "pretraining"
+    outputs = ("prediction_logits", "seq_relationship_logits")
+    loss_inputs = ("labels", "next_sentence_label")
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.bert = BertModel(self.config)
+        self.cls = BertHeads(self.config, predictions=True, seq_relationship=True)
+
+    def construct(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_taps: bool = False,
+    ) -> tuple[Any, ...]:
+        """Score words and pairs; the inputs are those of :class:`BertModel`.
+
+        ``labels`` (batch, seq) and ``next_sentence_label`` (batch,) are as for the single heads;
+        the loss is the sum of theirs, and needs both.
+
+        Returns:
+            ``loss`` () with labels; ``prediction_logits`` (batch, seq, vocab);
+            ``seq_relationship_logits`` (batch, 2); then ``hidden_states`` and ``taps`` if asked
+            for.
+        """
+        outputs = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            output_hidden_states,
+            output_taps,
+        )
+        words = self.bert.embeddings.word_embeddings.embedding_table
+        scores = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        relation = self.cls.seq_relationship(outputs[1])  # (batch, 2)
+        if labels is None or next_sentence_label is None:
+            return (scores, relation, *outputs[2:])
+        loss = cross_entropy(scores, labels) + cross_entropy(relation, next_sentence_label)
+        return (loss, scores, relation, *outputs[2:])

@@ -1,0 +1,215 @@
+"""GPT-2: the decoder, and the heads that stand on it.
+
+Parameter and module names are those of ``transformers`` (``models/gpt2/modeling_gpt2.py``), in
+MindSpore's spelling: ``transformer.h.0.ln_1.gamma``, ``transformer.wte.embedding_table``. The
+matrices are stored ``(out, in)``; torch's GPT-2 stores ``(in, out)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from mindport.migrate.cells.layers import (
+    ACTIVATIONS,
+    Attention,
+    causal_bias,
+    dense,
+    embedding,
+    layer_norm,
+    merge_heads,
+    split_heads,
+    write_rows,
+)
+from mindport.migrate.cells.pretrained import PretrainedModel
+
+Cache = tuple[tuple[Tensor, Tensor], ...]  # per layer, keys and values
+
+
+class GPT2Attention(nn.Cell):
+    """Causal self-attention.
+
+    Args:
+        config: The resolved config.
+        layer: Number of the block, from 0.
+    """
+
+    def __init__(self, config: Any, layer: int) -> None:
+        super().__init__()
+        width, std = config.n_embd, config.initializer_range
+        scaling = (width // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+        if config.scale_attn_by_inverse_layer_idx:
+            scaling /= layer + 1
+        self.width = width
+        self.heads = config.n_head
+        self.c_attn = dense(width, 3 * width, std)
+        self.c_proj = dense(width, width, std / (2 * config.n_layer) ** 0.5)
+        self.attention = Attention(scaling, config.attn_pdrop)
+        self.resid_dropout = nn.Dropout(p=config.resid_pdrop)
+
+    def construct(
+        self,
+        hidden: Tensor,
+        bias: Tensor,
+        past: tuple[Tensor, Tensor] | None = None,
+        source: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend to what the bias allows.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+            bias: ``(batch or 1, 1, seq, key)``, added to the scores.
+            past: Cached keys and values, each ``(batch, heads, capacity, head_dim)``.
+            source: ``(capacity,)``, see :func:`mindport.migrate.cells.layers.write_rows`.
+
+        Returns:
+            The output ``(batch, seq, width)``; the keys and the values ``(batch, heads, key,
+            head_dim)``, where ``key`` is ``capacity`` with a cache and ``seq`` without.
+        """
+        query, key, value = ops.split(self.c_attn(hidden), self.width, -1)  # (batch, seq, width)
+        query = split_heads(query, self.heads)  # (batch, heads, seq, head_dim)
+        key = split_heads(key, self.heads)
+        value = split_heads(value, self.heads)
+        if past is not None:
+            key = write_rows(past[0], key, source)  # (batch, heads, capacity, head_dim)
+            value = write_rows(past[1], value, source)
+        context = merge_heads(self.attention(query, key, value, bias))  # (batch, seq, width)
+        return self.resid_dropout(self.c_proj(context)), key, value
+
+
+class GPT2MLP(nn.Cell):
+    """The feed-forward half of a block.
+
+    Args:
+        config: The resolved config.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        std = config.initializer_range
+        self.c_fc = dense(config.n_embd, config.n_inner, std)
+        self.act = ACTIVATIONS[config.activation_function]()
+        self.c_proj = dense(config.n_inner, config.n_embd, std / (2 * config.n_layer) ** 0.5)
+        self.dropout = nn.Dropout(p=config.resid_pdrop)
+
+    def construct(self, hidden: Tensor) -> Tensor:
+        """Map ``(batch, seq, width)`` to the same shape, by way of ``(batch, seq, n_inner)``."""
+        return self.dropout(self.c_proj(self.act(self.c_fc(hidden))))
+
+
+class GPT2Block(nn.Cell):
+    """Norm, attention, residual; norm, feed-forward, residual.
+
+    Args:
+        config: The resolved config.
+        layer: Number of the block, from 0.
+    """
+
+    def __init__(self, config: Any, layer: int) -> None:
+        super().__init__()
+        self.ln_1 = layer_norm(config.n_embd, config.layer_norm_epsilon)
+        self.attn = GPT2Attention(config, layer)
+        self.ln_2 = layer_norm(config.n_embd, config.layer_norm_epsilon)
+        self.mlp = GPT2MLP(config)
+
+    def construct(
+        self,
+        hidden: Tensor,
+        bias: Tensor,
+        past: tuple[Tensor, Tensor] | None = None,
+        source: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Run the block; the arguments are those of :class:`GPT2Attention`.
+
+        Returns:
+            The output, and on the way to it that of the attention and of the feed-forward half,
+            each ``(batch, seq, width)``; and the keys and values.
+        """
+        attention, key, value = self.attn(self.ln_1(hidden), bias, past, source)
+        hidden = hidden + attention  # (batch, seq, width)
+        mlp = self.mlp(self.ln_2(hidden))
+        return hidden + mlp, attention, mlp, (key, value)
+
+
+class GPT2Model(PretrainedModel):
+    """The decoder without a head."""
+
+    architecture = "gpt2"
+    head = "none"
+    outputs = ("last_hidden_state",)
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        config = self.config
+        std = config.initializer_range
+        self.wte = embedding(config.vocab_size, config.n_embd, std)
+        self.wpe = embedding(config.n_positions, config.n_embd, std)
+        self.drop = nn.Dropout(p=config.embd_pdrop)
+        self.h = nn.CellList([GPT2Block(config, layer) for layer in range(config.n_layer)])
+        self.ln_f = layer_norm(config.n_embd, config.layer_norm_epsilon)
+        self.rows = Tensor(np.arange(config.n_positions), mindspore.int32)  # 0, 1, 2 …
+
+    def construct(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        cache_position: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_taps: bool = False,
+    ) -> tuple[Any, ...]:
+        """Run the decoder.
+
+        Args:
+            input_ids: ``(batch, seq)``.
+            attention_mask: ``(batch, seq)``, or ``(batch, capacity)`` with a cache; 0 for padding.
+            token_type_ids: ``(batch, seq)``, token ids whose embeddings are added.
+            position_ids: ``(batch or 1, seq)``; counted from the cache position if absent.
+            past_key_values: A cache as :meth:`GPT2LMHeadModel.init_cache` makes it.
+            cache_position: ``()``, the row of the cache that the first token goes to.
+            output_hidden_states: Whether to return the input and output of every block.
+            output_taps: Whether to return the taps.
+
+        Returns:
+            ``last_hidden_state`` (batch, seq, width); then ``past_key_values`` if given,
+            ``hidden_states`` and ``taps`` if asked for.
+        """
+        query_rows = key_rows = self.rows[: input_ids.shape[1]]  # (seq,)
+        source = None
+        if past_key_values is not None:
+            key_rows = self.rows[: past_key_values[0][0].shape[2]]  # (capacity,)
+            query_rows = query_rows + cache_position
+            source = key_rows - cache_position
+        if position_ids is None:
+            position_ids = query_rows[None]  # (1, seq)
+
+        hidden = self.wte(input_ids) + self.wpe(position_ids)  # (batch, seq, width)
+        if token_type_ids is not None:
+            hidden = hidden + self.wte(token_type_ids)
+        hidden = self.drop(hidden)
+        bias = causal_bias(query_rows, key_rows, attention_mask, hidden.dtype)
+
+        hidden_states: tuple[Tensor, ...] = (hidden,)
+        taps: tuple[Tensor, ...] = (hidden,)
+        cache: Cache = ()
+        for layer, block in enumerate(self.h):
+            past = None if past_key_values is None else past_key_values[layer]
+            hidden, attention, mlp, present = block(hidden, bias, past, source)
+            hidden_states = (*hidden_states, hidden)
+            taps = (*taps, attention, mlp, hidden)
+            cache = (*cache, present)
+        hidden = self.ln_f(hidden)
+
+        outputs: tuple[Any, ...] = (hidden,)
+        if past_key_values is not None:
+            outputs = (*outputs, cache)
+        if output_hidden_states:
+            outputs = (*outputs, (*hidden_states[:-1], hidden))  # the last one after the norm
+        if output_taps:
+            outputs = (*outputs, (*taps, hidden))
+        return outputs

@@ -1,0 +1,164 @@
+"""The ``migrate`` command: parse, call, print, exit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from mindport.migrate.architecture import Architecture
+from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.migrate.checkpoints.hub import resolve_checkpoint
+from mindport.migrate.checkpoints.locate import open_checkpoint
+from mindport.migrate.checkpoints.tensors import FLOATS
+from mindport.migrate.config import read_config_file
+from mindport.migrate.console import ByArchitecture, command, err, out, progress_bar, write_report
+from mindport.migrate.convert import FORMATS
+from mindport.migrate.detect import choose_head, detect_dialect
+from mindport.migrate.dialect import DIALECTS
+from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.port import Prepared, port, prepare
+from mindport.migrate.report import (
+    inspection,
+    migration_report,
+    print_inspection,
+    print_plan,
+    summary,
+)
+
+_HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently.
+
+\b
+  migrate gpt2 ./gpt2-hf ./gpt2-ms                 torch to MindSpore
+  migrate bert ./bert-hf ./bert-ms --head mlm      leave another head behind
+  migrate gpt2 ./gpt2-ms ./back --to torch         the way back
+  migrate gpt2 ./gpt2-hf ./x --dry-run             the plan, nothing written
+  migrate inspect ./gpt2-hf                        what a checkpoint holds
+
+Exit codes: 0 done, 2 bad input or a checkpoint that does not fit, 3 the network or
+a library that was asked for is not there.
+"""
+
+
+def _build(name: str) -> click.Command:
+    architecture = load_architecture(name)
+    return click.Command(
+        name,
+        params=_parameters(architecture),
+        callback=command(lambda **options: _migrate(name, **options)),
+        help=f"Port a {architecture.title} checkpoint SRC into the folder DST.\n\nSRC is a Hugging "
+        "Face folder, a .safetensors, .bin, .pth or .ckpt file, a shard index, or a model's name.",
+        short_help=f"Port a {architecture.title}.",
+    )
+
+
+def _parameters(architecture: Architecture) -> list[click.Parameter]:
+    path = click.Path(path_type=Path)
+    return [
+        click.Argument(["source"], metavar="SRC"),
+        click.Argument(["destination"], metavar="DST", type=path, required=False),
+        click.Option(["--head"], type=click.Choice(list(architecture.heads)),
+                     help="The head to port; by default the config's, or what the tensors show."),
+        click.Option(["--to"], type=click.Choice(list(DIALECTS)),
+                     help="The layout to write; by default the other one."),
+        click.Option(["--format", "file_format"], type=click.Choice(FORMATS),
+                     default="safetensors", show_default=True, help="The file format to write."),
+        click.Option(["--dtype"], type=click.Choice(FLOATS),
+                     help="Cast the weights; an overflow is refused."),
+        click.Option(["--config", "config_file"], type=path,
+                     help="config.json, when it is not beside the weights."),
+        click.Option(["--allow-missing"], is_flag=True,
+                     help="Give absent parameters (a new head) their initial values."),
+        click.Option(["--allow-unexpected"], is_flag=True, help="Leave unknown tensors behind."),
+        click.Option(["--dry-run"], is_flag=True, help="Plan from the headers; write nothing."),
+        click.Option(["--report"], type=path, help="Write the report as JSON to this file."),
+        click.Option(["--force"], is_flag=True, help="Replace DST if it exists."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="Print only errors."),
+    ]  # fmt: skip
+
+
+def _migrate(
+    name: str,
+    *,
+    source: str,
+    destination: Path | None,
+    file_format: str,
+    dry_run: bool,
+    report: Path | None,
+    force: bool,
+    quiet: bool,
+    **choices: Any,
+) -> None:
+    if destination is None and not dry_run:
+        raise MindportError("DST is missing.", "Name a folder to write, or add --dry-run.")
+    try:
+        prepared = prepare(source, name, **choices)
+    except PlanError as error:
+        if report is not None:
+            write_report(report, {"schema": 1, "architecture": name, "written_to": None,
+                                  "problems": list(error.problems)})  # fmt: skip
+        raise
+    if not dry_run and destination is not None:
+        with progress_bar(quiet) as progress:
+            port(prepared, destination, file_format=file_format, force=force, progress=progress)
+    _show(prepared, None if dry_run else destination, report, quiet)
+
+
+def _show(prepared: Prepared, written: Path | None, report: Path | None, quiet: bool) -> None:
+    if report is not None:
+        content = migration_report(prepared.plan, str(written) if written else None)
+        write_report(report, content)
+    if quiet:
+        return
+    console = out()
+    print_plan(console, prepared.plan)
+    console.print()
+    console.print(summary(prepared.plan), soft_wrap=True)
+    if written is None:
+        console.print("dry run: nothing was written")
+    else:
+        console.print(
+            f"wrote {escape(str(written))}: read back and equal to the source bit for bit",
+            soft_wrap=True,
+        )
+    if any(e.action in ("ignored", "generated") for e in prepared.plan.entries):
+        err().print("note: some tensors were ignored or generated; see the table")
+
+
+@click.command()
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command
+def inspect(path: str, as_json: bool) -> None:
+    """Show what the checkpoint at PATH holds, from its headers alone."""
+    checkpoint = open_checkpoint(resolve_checkpoint(path))
+    content = inspection(checkpoint.reader)
+    dialect = detect_dialect(checkpoint.reader.infos)
+    config = read_config_file(checkpoint.config_path) if checkpoint.config_path else {}
+    model_type = config.get("model_type")
+    head = None
+    if model_type in architecture_names():
+        architecture = load_architecture(model_type)
+        head = choose_head(architecture, None, config, checkpoint.reader.infos, dialect).name
+    content |= {"architecture": model_type, "head": head, "layout": dialect.name}
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    console = out()
+    print_inspection(console, checkpoint.reader)
+    console.print(
+        f"\n{content['format']}, {dialect.name} layout, architecture {model_type or 'unknown'}, "
+        f"head {head or 'unknown'}: {content['count']} tensors, {content['parameters']:,} "
+        f"parameters, {content['bytes'] / 1e6:,.1f} MB",
+        soft_wrap=True,
+    )
+
+
+main = ByArchitecture(
+    name="migrate", build=_build, names=architecture_names, help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+main.add_command(inspect)

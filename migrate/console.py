@@ -1,0 +1,135 @@
+"""What the commands share: one console, one way to end, one progress line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mindport.migrate.errors import EXIT_USAGE, DestinationError, MindportError
+
+P = ParamSpec("P")
+
+
+def out() -> Console:
+    """Return the console for results; rich honours NO_COLOR and a pipe's lack of colour."""
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def err() -> Console:
+    """Return the console for messages and progress."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(error: MindportError) -> None:
+    """Print an error as the user should see it: what, where, what to do."""
+    console = err()
+    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    if error.hint:
+        console.print(f"[bold]  try:[/] {escape(error.hint)}")
+
+
+def command(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Turn a function that returns an exit code, or raises, into a click callback that exits."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = function(*args, **kwargs)
+        except MindportError as error:
+            show_error(error)
+            code = error.exit_code
+        except BrokenPipeError:
+            code = EXIT_USAGE
+        except KeyboardInterrupt:
+            err().print("interrupted")
+            code = 130
+        raise SystemExit(code or 0)
+
+    return run
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function (stage, done, total) that draws a bar on a terminal and is silent elsewhere.
+
+    Args:
+        quiet: Draw nothing at all.
+    """
+    console = err()
+    if quiet or not console.is_terminal:
+        yield lambda *_: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield advance
+
+
+def write_report(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON report, whole or not at all.
+
+    Raises:
+        DestinationError: If it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise DestinationError(
+            f"The report {path} cannot be written: {error.strerror or error}.",
+            "Choose another place.",
+        ) from None
+
+
+class ByArchitecture(click.Group):
+    """A group with one subcommand per architecture, found by listing the folder.
+
+    Args:
+        build: Makes the subcommand of an architecture's name.
+        names: Lists the architectures.
+        attributes: What click.Group takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        build: Callable[[str], click.Command],
+        names: Callable[[], tuple[str, ...]],
+        **attributes: Any,
+    ) -> None:
+        super().__init__(**attributes)
+        self._build, self._names = build, names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the architectures first, then the other subcommands."""
+        return [*self._names(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand by name."""
+        if cmd_name in self._names():
+            return self._build(cmd_name)
+        return super().get_command(ctx, cmd_name)

@@ -1,0 +1,93 @@
+"""Tell what a checkpoint is from its names and its config: its dialect, its head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mindport.migrate.architecture import Architecture, Head
+from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.migrate.dialect import MINDSPORE, TORCH, Dialect
+from mindport.migrate.errors import ConfigError, MindportError, did_you_mean
+from mindport.migrate.expected import is_known
+
+
+def detect_dialect(names: Iterable[str]) -> Dialect:
+    """Return the dialect that a set of tensor names is written in.
+
+    Only MindSpore calls an embedding ``embedding_table``, and every model here has embeddings.
+    """
+    return MINDSPORE if any(name.endswith(".embedding_table") for name in names) else TORCH
+
+
+def refuse_other_architecture(
+    architecture: Architecture, names: Iterable[str], source: Dialect
+) -> None:
+    """Raise when the tensors are named like another architecture's.
+
+    Raises:
+        MindportError: With the architecture that they look like.
+    """
+    stored = list(names)
+    fits = {
+        name: sum(1 for n in stored if is_known(load_architecture(name), n, source))
+        for name in architecture_names()
+    }
+    best = max(fits, key=lambda name: fits[name])
+    if fits[best] > 2 * fits[architecture.name]:
+        title = load_architecture(best).title
+        raise MindportError(
+            f"{fits[best]} of the {len(stored)} tensors are named like {title}'s, "
+            f"{fits[architecture.name]} like {architecture.title}'s.",
+            f"Use the architecture {best!r}, or another checkpoint.",
+        )
+
+
+def choose_head(
+    architecture: Architecture,
+    requested: str | None,
+    config: Mapping[str, Any],
+    names: Iterable[str],
+    source: Dialect,
+) -> Head:
+    """Return the head to port: the one asked for, the config's, or the one the tensors show.
+
+    Args:
+        architecture: What it is.
+        requested: The user's choice, or None.
+        config: The contents of ``config.json``.
+        names: The names of the tensors.
+        source: How they are spelled.
+
+    Raises:
+        MindportError: If the head asked for, or the config's class, is unknown.
+    """
+    if requested is not None:
+        if requested not in architecture.heads:
+            raise MindportError(
+                f"{architecture.title} has no head {requested!r}."
+                f"{did_you_mean(requested, architecture.heads)}"
+            )
+        return architecture.heads[requested]
+    classes = config.get("architectures") or []
+    if classes:
+        head = architecture.head_of_class(str(classes[0]))
+        if head is None:
+            raise ConfigError(
+                f"The config names the class {classes[0]!r}, which mindport does not know.",
+                f"Choose a head with --head: {', '.join(architecture.heads)}.",
+            )
+        return head
+    return _head_of_names(architecture, set(names), source)
+
+
+def _head_of_names(architecture: Architecture, names: set[str], source: Dialect) -> Head:
+    def own(head: Head) -> list[str]:
+        return [source.spell(p.module, p.kind) for p in head.parameters]
+
+    complete = [h for h in architecture.heads.values() if own(h) and names.issuperset(own(h))]
+    if complete:
+        return max(complete, key=lambda head: len(own(head)))
+    default = architecture.heads[architecture.default_head]
+    # A default head without parameters of its own (GPT-2's tied one) is there with the body.
+    return architecture.heads["none"] if default.parameters else default

@@ -1,0 +1,87 @@
+"""The manifest beside a ported checkpoint: what it is, where it came from, hashes of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mindport.migrate.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from mindport.migrate.checkpoints.locate import Checkpoint
+    from mindport.migrate.plan import Plan
+
+SCHEMA = 1
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def make_manifest(plan: Plan, source: Checkpoint, folder: Path) -> dict[str, Any]:
+    """Return the manifest of a freshly written folder.
+
+    Args:
+        plan: The plan that was carried out.
+        source: Where the weights came from.
+        folder: The files written so far; each is hashed.
+    """
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "mindport", "version": version("mindport")},
+        "architecture": plan.architecture.name,
+        "head": plan.head.name,
+        "layout": plan.target.name,
+        "source": {
+            "layout": plan.source.name,
+            "format": source.reader.format,
+            "files": {file.name: sha256_of(file) for file in source.reader.files},
+        },
+        "files": {file.name: sha256_of(file) for file in sorted(folder.iterdir())},
+        "totals": plan.totals(),
+        "parameters": [entry.to_dict() for entry in plan.entries],
+    }
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return a manifest.
+
+    Raises:
+        CheckpointError: If it is not one, or was written by a later mindport.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        schema = manifest["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a manifest of mindport: {error}.") from None
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{path} has schema {schema}; this mindport reads schema {SCHEMA}.",
+            "Port the checkpoint again, or use the mindport that wrote it.",
+        )
+    result: dict[str, Any] = manifest
+    return result
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Return the files of a ported folder that no longer match its manifest.
+
+    A folder without a manifest has nothing to match and gives an empty list.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return []
+    recorded: dict[str, str] = read_manifest(path)["files"]
+    return [
+        name
+        for name, digest in recorded.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest
+    ]

@@ -1,0 +1,140 @@
+"""The whole of ``migrate`` as two functions: prepare (plan only) and port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mindport.migrate.architectures import load_architecture
+from mindport.migrate.checkpoints.hub import resolve_checkpoint
+from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
+from mindport.migrate.checkpoints.tensors import FLOATS
+from mindport.migrate.config import read_config_file, resolve_config
+from mindport.migrate.convert import FORMATS, Progress, check_destination, write_checkpoint
+from mindport.migrate.detect import choose_head, detect_dialect, refuse_other_architecture
+from mindport.migrate.dialect import DIALECTS
+from mindport.migrate.errors import ConfigError, MindportError, did_you_mean
+from mindport.migrate.plan import Plan, make_plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked plan with what it needs to be carried out.
+
+    Attributes:
+        plan: What goes where.
+        source: The open source.
+        config: The contents of the source's ``config.json``.
+    """
+
+    plan: Plan
+    source: Checkpoint
+    config: Mapping[str, Any]
+
+
+def prepare(
+    source: str | Path,
+    architecture: str,
+    *,
+    head: str | None = None,
+    to: str | None = None,
+    config_file: Path | None = None,
+    dtype: str | None = None,
+    allow_missing: bool = False,
+    allow_unexpected: bool = False,
+) -> Prepared:
+    """Plan a port from the headers alone.
+
+    Args:
+        source: A folder, a weights file, or a model's name in the Hugging Face cache or hub.
+        architecture: ``gpt2``, ``bert`` …
+        head: The head to port; None takes the config's, or what the tensors show.
+        to: ``torch`` or ``mindspore``; None takes the other one.
+        config_file: The config, when it is not beside the weights.
+        dtype: Cast floating tensors to ``float32``, ``float16`` or ``bfloat16``.
+        allow_missing: Give absent parameters their initial value.
+        allow_unexpected: Leave unknown tensors behind.
+
+    Raises:
+        MindportError: For anything that does not fit; nothing has been written.
+    """
+    described = load_architecture(architecture)
+    if dtype is not None and dtype not in FLOATS:
+        raise MindportError(f"There is no dtype {dtype!r}.{did_you_mean(dtype, FLOATS)}")
+    checkpoint = open_checkpoint(resolve_checkpoint(str(source)))
+    config_path = config_file or checkpoint.config_path
+    if config_path is None:
+        raise ConfigError(
+            f"There is no config.json beside {checkpoint.reader.files[0]}.",
+            "Put the model's config.json there, or name it with --config FILE.",
+        )
+    config = read_config_file(config_path)
+    resolved = resolve_config(described, config)
+    infos = checkpoint.reader.infos
+    source_dialect = detect_dialect(infos)
+    refuse_other_architecture(described, infos, source_dialect)
+    target_name = to or ("mindspore" if source_dialect.name == "torch" else "torch")
+    if target_name not in DIALECTS:
+        raise MindportError(
+            f"There is no layout {target_name!r}.{did_you_mean(target_name, DIALECTS)}"
+        )
+    if target_name == source_dialect.name:
+        raise MindportError(
+            f"{checkpoint.path} is in {target_name}'s layout already.",
+            f"Leave out --to {target_name}, or give another source.",
+        )
+    plan = make_plan(
+        described,
+        choose_head(described, head, config, infos, source_dialect),
+        resolved,
+        infos,
+        source=source_dialect,
+        target=DIALECTS[target_name],
+        dtype=dtype,
+        allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected,
+    )
+    return Prepared(plan, checkpoint, config)
+
+
+def port(
+    prepared: Prepared,
+    destination: Path,
+    *,
+    file_format: str = "safetensors",
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Path:
+    """Carry a prepared plan out and return the folder.
+
+    Args:
+        prepared: From :func:`prepare`.
+        destination: The folder to make.
+        file_format: ``safetensors``, or ``ckpt`` for MindSpore.
+        force: Replace a folder that exists.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        DestinationError: If the folder exists or cannot be written.
+        CheckpointError: If a tensor is not fit to be ported.
+    """
+    if file_format not in FORMATS:
+        raise MindportError(
+            f"There is no format {file_format!r}.{did_you_mean(file_format, FORMATS)}"
+        )
+    if file_format == "ckpt" and prepared.plan.target.name != "mindspore":
+        raise MindportError(
+            "The ckpt format is MindSpore's; torch cannot read it.", "Leave out --format."
+        )
+    check_destination(destination, force)
+    return write_checkpoint(
+        prepared.plan,
+        prepared.source,
+        destination,
+        prepared.config,
+        file_format=file_format,
+        force=force,
+        progress=progress,
+    )

@@ -1,0 +1,114 @@
+"""The migration report: a table on the screen, the same as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
+from mindport.migrate.plan import Entry, Plan
+
+_STYLES = {
+    "ported": "green",
+    "tied": "cyan",
+    "dropped": "dim",
+    "ignored": "yellow",
+    "generated": "yellow",
+}
+
+
+def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
+    """Return the report as JSON-ready data.
+
+    Args:
+        plan: What was, or would be, done.
+        destination: The folder written, or None for a dry run.
+    """
+    return {
+        "schema": 1,
+        "architecture": plan.architecture.name,
+        "head": plan.head.name,
+        "source_layout": plan.source.name,
+        "target_layout": plan.target.name,
+        "written_to": destination,
+        "totals": plan.totals(),
+        "parameters": [entry.to_dict() for entry in plan.entries],
+        "missing": [e.target for e in plan.entries if e.action == "generated"],
+        "unexpected": [e.source for e in plan.entries if e.action == "ignored"],
+    }
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Print one row per tensor."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (f"{plan.source.name} (source)", f"{plan.target.name} (target)"):
+        table.add_column(column, overflow="fold")
+    for column in ("shape", "layout", "dtype", "fate"):
+        table.add_column(column, no_wrap=True)
+    for entry in plan.entries:
+        table.add_row(*_row(entry))
+    console.print(table)
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    shape = "x".join(map(str, entry.shape)) or "scalar"
+    cast = entry.dtype != entry.target_dtype
+    style = _STYLES[entry.action]
+    fate = f"[{style}]{entry.action}[/]" + (f": {escape(entry.reason)}" if entry.reason else "")
+    return (
+        entry.source or "-",
+        entry.target or "-",
+        shape,
+        entry.layout if entry.action == "ported" else "-",
+        f"{entry.dtype} to {entry.target_dtype}" if cast else entry.dtype,
+        fate,
+    )
+
+
+def summary(plan: Plan) -> str:
+    """Return the totals in one sentence."""
+    totals = plan.totals()
+    parts = [f"{totals['ported']} ported ({totals['transposed']} transposed)"]
+    words = {
+        "tied": "tied",
+        "dropped": "buffers dropped",
+        "ignored": "ignored",
+        "generated": "generated",
+    }
+    parts += [f"{totals[key]} {word}" for key, word in words.items() if totals[key]]
+    if totals["cast"]:
+        parts.append(f"{totals['cast']} cast")
+    return (
+        f"{plan.architecture.title} {plan.head.class_name}, {plan.source.name} to "
+        f"{plan.target.name}: {totals['source']} tensors in, {', '.join(parts)}, 0 left over"
+    )
+
+
+def print_inspection(console: Console, reader: TensorReader) -> None:
+    """Print what a checkpoint holds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tensor", overflow="fold")
+    for column in ("shape", "dtype"):
+        table.add_column(column, no_wrap=True)
+    for name, info in reader.infos.items():
+        table.add_row(name, "x".join(map(str, info.shape)) or "scalar", info.dtype)
+    console.print(table)
+
+
+def inspection(reader: TensorReader) -> dict[str, Any]:
+    """Return what a checkpoint holds as JSON-ready data."""
+    infos = reader.infos
+    return {
+        "format": reader.format,
+        "files": [str(file) for file in reader.files],
+        "metadata": dict(reader.metadata),
+        "tensors": {
+            name: {"shape": list(info.shape), "dtype": info.dtype} for name, info in infos.items()
+        },
+        "count": len(infos),
+        "parameters": sum(i.count for i in infos.values() if DTYPES[i.dtype].floating),
+        "bytes": sum(i.nbytes for i in infos.values()),
+    }
