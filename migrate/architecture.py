@@ -141,6 +141,9 @@ class Head:
         tied: Parameters that share another's storage.
         taps: The points captured, in network order.
         inputs: Names of the model's inputs.
+        prompts: Which shape of prompt the ``logits`` tap can answer: ``prefix`` (next token),
+            ``cloze`` (masked token), or empty for none.
+        pools_last_token: Whether the head reads the last token that is not ``pad_token_id``.
     """
 
     name: str
@@ -151,6 +154,12 @@ class Head:
     tied: tuple[Tied, ...] = ()
     taps: tuple[Tap, ...] = ()
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "position_ids")
+    prompts: str = ""
+    pools_last_token: bool = False
+
+    def output_of(self, tap: str) -> str:
+        """Return the attribute of the model's output that a tap is."""
+        return next(t.output for t in self.taps if t.name == tap)
 
 
 @dataclass(frozen=True)

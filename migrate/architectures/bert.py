@@ -125,6 +125,7 @@ ARCHITECTURE = Architecture(
             tied=MLM_TIED,
             taps=(*BODY_TAPS, LOGITS),
             inputs=INPUTS,
+            prompts="cloze",
         ),
         "nsp": Head(
             "nsp",
@@ -149,6 +150,7 @@ ARCHITECTURE = Architecture(
                 Tap("nsp_logits", output="seq_relationship_logits"),
             ),
             inputs=INPUTS,
+            prompts="cloze",
         ),
         "sequence-classification": Head(
             "sequence-classification",

@@ -86,6 +86,7 @@ ARCHITECTURE = Architecture(
                 ),
             ),
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
+            prompts="prefix",
         ),
         "sequence-classification": Head(
             "sequence-classification",
@@ -94,6 +95,7 @@ ARCHITECTURE = Architecture(
             BODY,
             parameters=(Parameter("score", Kind.LINEAR, ("num_labels", "n_embd")),),
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
+            pools_last_token=True,
         ),
     },
     default_head="lm",

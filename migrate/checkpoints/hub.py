@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 
-_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PATTERNS = ["*.json", "*.txt", "*.safetensors", "pytorch_model*.bin"]
 
 

@@ -1,0 +1,52 @@
+"""Run the commands that the README shows and draw what they print, as SVG.
+
+``make pictures`` runs this. Nothing is edited by hand: the pictures are the program's output.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from safetensors.numpy import load_file, save_file
+
+from mindport.migrate.port import port, prepare
+from mindport.validate import Request, Verdict, embedded_checkpoint, validate
+from mindport.validate.report.terminal import print_verdict
+
+HERE = Path(__file__).parent
+
+
+def draw(name: str, command: str, verdict: Verdict) -> None:
+    """Write ``name.svg`` with a command line and the verdict that it prints."""
+    console = Console(record=True, width=112, force_terminal=True, highlight=False)
+    console.print(f"[bold]$ {command}[/]")
+    print_verdict(console, verdict)
+    svg = console.export_svg(title="mindport", unique_id=name)
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font from the network
+    (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def main() -> None:
+    """Draw a passing and a failing run."""
+    command = "validate gpt2 --mode graph --prompts sentiment"
+    draw("pass", command, validate(Request("gpt2", mode="graph", prompts="sentiment")))
+
+    with tempfile.TemporaryDirectory() as scratch:
+        ported = port(prepare(embedded_checkpoint("gpt2"), "gpt2"), Path(scratch) / "gpt2-ms")
+        weights = ported / "model.safetensors"
+        tensors = load_file(weights)
+        # The mistake of a port by hand: this Conv1D is square, so nothing complains.
+        name = "transformer.h.2.attn.c_proj.weight"
+        tensors[name] = tensors[name].T.copy()
+        weights.unlink()
+        save_file(tensors, weights)
+        verdict = validate(Request("gpt2", candidate_checkpoint=ported))
+    command = "validate gpt2 --candidate-checkpoint ./gpt2-ms"
+    draw("fail", command, verdict)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What every test may use: tiny checkpoints of every head, written without a framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.validate.checkpoints import ReferenceChoice, random_checkpoint
+
+HEADS = [(name, head) for name in architecture_names() for head in load_architecture(name).heads]
+
+
+@pytest.fixture(params=HEADS, ids="-".join)
+def every_head(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Architecture and head, each in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a Hugging Face folder of random tiny weights; do not write into it."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def make(architecture: str, head: str, seed: int = 0, **config: object) -> Path:
+        key = (architecture, head, str(seed), json.dumps(config, sort_keys=True))
+        if key not in made:
+            folder = tmp_path_factory.mktemp(f"{architecture}-{head}")
+            described = load_architecture(architecture)
+            config_file = folder / "asked.json"
+            last = described.sizes["tiny"]["vocab_size"] - 1
+            content = {**described.sizes["tiny"], "pad_token_id": last, **config}
+            config_file.write_text(json.dumps(content))
+            choice = ReferenceChoice("random", config_file, None, head, seed)
+            made[key] = random_checkpoint(described, choice, folder / "hf")
+        return made[key]
+
+    return make
+
+
+def same_arrays(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    """Whether two state dicts are the same bit for bit."""
+    return set(a) == set(b) and all(
+        a[n].dtype == b[n].dtype and a[n].shape == b[n].shape and a[n].tobytes() == b[n].tobytes()
+        for n in a
+    )

@@ -1,0 +1,137 @@
+"""What every backend owes the validator; a new file in ``validate/backends/`` is tested at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mindport.migrate.architecture import network_order
+from mindport.migrate.architectures import load_architecture
+from mindport.migrate.checkpoints.locate import open_checkpoint
+from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.config import read_config_file, resolve_config
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
+from mindport.migrate.port import port, prepare
+from mindport.validate.backend import backend_names, load_backend
+from mindport.validate.case import Case, Run
+from mindport.validate.inputs import make_inputs
+
+pytestmark = pytest.mark.xdist_group("frameworks")
+
+FRAMEWORK = {"torch": "torch", "mindspore": "mindspore"}
+MODES = {"torch": ("eager",), "mindspore": ("eager", "graph")}
+RUNS = [(name, mode) for name in backend_names() for mode in MODES[name]]
+
+
+@pytest.fixture
+def weights(checkpoint, tmp_path):
+    """Return a folder in a backend's own layout, some tensors left out."""
+
+    def make(backend, architecture, head, leave_out=()):
+        folder = checkpoint(architecture, head)
+        if load_backend(backend).DIALECT == "mindspore":
+            folder = port(prepare(folder, architecture), tmp_path / f"{architecture}-{head}")
+        if leave_out:
+            reader = open_checkpoint(folder).reader
+            tensors = {n: reader.read(n) for n in reader.infos if n not in leave_out}
+            infos = {n: reader.infos[n] for n in tensors}
+            lacking = tmp_path / "lacking"
+            lacking.mkdir()
+            (lacking / "config.json").write_bytes((folder / "config.json").read_bytes())
+            items = [(n, tensors[n]) for n in storage_order(infos)]
+            write_safetensors(lacking / "model.safetensors", items, infos, {"format": "pt"})
+            folder = lacking
+        return folder
+
+    return make
+
+
+def case_of(architecture, head, folder):
+    described = load_architecture(architecture)
+    config = resolve_config(described, read_config_file(folder / "config.json"))
+    taps = network_order(described.heads[head].taps, config[described.layers])
+    inputs = make_inputs(described, described.heads[head], config, batch=3, length=12, seed=1)
+    return Case(architecture, head, 0, tuple(t.name for t in taps), {}, False), inputs, config
+
+
+def open_session(backend, folder, case, mode="eager", dtype="float32", device="CPU"):
+    pytest.importorskip(FRAMEWORK[backend])
+    run = Run(backend, str(folder), device, dtype, mode, "")
+    return load_backend(backend).open_session(run, case)
+
+
+@pytest.mark.parametrize(("backend", "mode"), RUNS)
+def test_every_head(backend, mode, every_head, weights):
+    architecture, head = every_head
+    folder = weights(backend, architecture, head)
+    case, inputs, config = case_of(architecture, head, folder)
+    session = open_session(backend, folder, case, mode)
+
+    assert session.load_report.clean, session.load_report
+    assert session.load_report.loaded > 40
+    identity = session.identity
+    assert (identity.backend, identity.device, identity.dtype, identity.mode) == (
+        backend, "CPU", "float32", mode)  # fmt: skip
+
+    taps = session.forward(inputs)
+    assert tuple(taps) == case.taps
+    described = load_architecture(architecture)
+    width = config["n_embd" if architecture == "gpt2" else "hidden_size"]
+    for name, array in taps.items():
+        assert array.dtype == np.float32, name
+        assert np.isfinite(array).all(), name
+        if name.startswith(("block", "embeddings", "final_norm")):
+            assert array.shape == (3, 12, width), name
+    again = session.forward(inputs)
+    assert all(np.array_equal(taps[n], again[n]) for n in taps)
+
+    if described.heads[head].prompts:
+        positions = np.array([0, 5, 3])
+        rows = session.rows(inputs, positions)
+        assert rows.shape == (3, config["vocab_size"])
+        # A graph without the taps may fuse otherwise, hence not bit for bit.
+        np.testing.assert_allclose(rows, taps["logits"][np.arange(3), positions], atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", backend_names())
+def test_what_is_missing_is_reported(backend, weights):
+    name = {"torch": "transformer.h.1.ln_2.bias", "mindspore": "transformer.h.1.ln_2.beta"}[
+        load_backend(backend).DIALECT
+    ]
+    folder = weights(backend, "gpt2", "lm", leave_out=(name,))
+    case, _, _ = case_of("gpt2", "lm", folder)
+    session = open_session(backend, folder, case)
+    assert session.load_report.missing == (name,)
+    assert not session.load_report.clean
+
+
+@pytest.mark.parametrize("backend", backend_names())
+@pytest.mark.parametrize("device", ["GPU", "Ascend"])
+def test_absent_device_is_refused(backend, device, weights):
+    folder = weights(backend, "gpt2", "lm")
+    case, _, _ = case_of("gpt2", "lm", folder)
+    with pytest.raises(EnvironmentUnavailableError, match=device):
+        open_session(backend, folder, case, device=device)
+
+
+@pytest.mark.parametrize("backend", backend_names())
+def test_half_precision_is_what_it_says(backend, weights):
+    folder = weights(backend, "bert", "mlm")
+    case, inputs, _ = case_of("bert", "mlm", folder)
+    session = open_session(backend, folder, case, dtype="float16")
+    assert session.identity.dtype == "float16"
+    taps = session.forward(inputs)
+    # Every value that comes out of a float16 computation is a float16.
+    assert all(np.array_equal(a, a.astype(np.float16).astype(np.float32)) for a in taps.values())
+
+
+def test_mindspore_has_no_bfloat16_on_the_cpu(weights):
+    folder = weights("mindspore", "bert", "mlm")
+    case, _, _ = case_of("bert", "mlm", folder)
+    with pytest.raises(EnvironmentUnavailableError, match="bfloat16"):
+        open_session("mindspore", folder, case, dtype="bfloat16")
+
+
+def test_unknown_backend_gets_a_suggestion():
+    with pytest.raises(MindportError, match="Did you mean 'torch'"):
+        load_backend("pytorch")

@@ -1,0 +1,344 @@
+"""Whole ports: there and back, what is refused, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from mindport.migrate.checkpoints.locate import open_checkpoint
+from mindport.migrate.convert import port_array
+from mindport.migrate.errors import (
+    CheckpointError,
+    ConfigError,
+    DestinationError,
+    MindportError,
+    PlanError,
+)
+from mindport.migrate.manifest import changed_files
+from mindport.migrate.operations import COPY, TRANSPOSE
+from mindport.migrate.plan import Entry
+from mindport.migrate.port import port, prepare
+
+
+def arrays_of(path):
+    reader = open_checkpoint(path).reader
+    return {name: reader.read(name) for name in reader.infos}
+
+
+def assert_same(a, b):
+    assert set(a) == set(b)
+    for name in a:
+        assert a[name].dtype == b[name].dtype, name
+        assert a[name].shape == b[name].shape, name
+        assert a[name].tobytes() == b[name].tobytes(), name
+
+
+@pytest.fixture
+def edited(checkpoint, tmp_path):
+    """Copy a checkpoint, change its tensors, and return the folder."""
+
+    def edit(architecture, head, change, **config):
+        folder = tmp_path / "edited"
+        shutil.copytree(checkpoint(architecture, head, **config), folder)
+        tensors = load_file(folder / "model.safetensors")
+        tensors = change(tensors) or tensors
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        return folder
+
+    return edit
+
+
+@pytest.mark.parametrize("file_format", ["safetensors", "ckpt"])
+def test_there_and_back_is_bit_exact(every_head, checkpoint, tmp_path, file_format):
+    architecture, head = every_head
+    source = checkpoint(architecture, head)
+    there = port(prepare(source, architecture), tmp_path / "ms", file_format=file_format)
+    back = port(prepare(there, architecture), tmp_path / "back")
+    assert_same(arrays_of(source), arrays_of(back))
+    ported = arrays_of(there)
+    assert any(name.endswith(".embedding_table") for name in ported)
+    assert json.loads((back / "config.json").read_text())["architectures"] == [
+        prepare(source, architecture).plan.head.class_name
+    ]
+
+
+def test_conv1d_is_transposed_and_linear_is_not(checkpoint, tmp_path):
+    gpt2 = checkpoint("gpt2", "lm")
+    ported = arrays_of(port(prepare(gpt2, "gpt2"), tmp_path / "gpt2"))
+    name = "transformer.h.1.attn.c_proj.weight"  # square: only the values tell
+    assert np.array_equal(ported[name], arrays_of(gpt2)[name].T)
+    bert = checkpoint("bert", "mlm")
+    ported = arrays_of(port(prepare(bert, "bert"), tmp_path / "bert"))
+    name = "bert.encoder.layer.1.attention.self.query.weight"
+    assert np.array_equal(ported[name], arrays_of(bert)[name])
+
+
+def test_prefix_is_optional(edited, checkpoint, tmp_path):
+    bare = edited("gpt2", "lm", lambda t: {n.removeprefix("transformer."): a for n, a in t.items()})
+    source = checkpoint("gpt2", "lm")
+    assert_same(
+        arrays_of(port(prepare(bare, "gpt2"), tmp_path / "a")),
+        arrays_of(port(prepare(source, "gpt2"), tmp_path / "b")),
+    )
+
+
+def test_prefix_is_taken_off_for_the_bare_model(checkpoint, tmp_path):
+    prepared = prepare(checkpoint("bert", "mlm"), "bert", head="none", allow_missing=True)
+    ported = arrays_of(port(prepared, tmp_path / "bare"))
+    assert "embeddings.LayerNorm.gamma" in ported
+    fates = {e.source: e.action for e in prepared.plan.entries if e.source}
+    assert fates["cls.predictions.bias"] == "ignored"
+    generated = {e.target for e in prepared.plan.entries if e.action == "generated"}
+    assert generated == {"pooler.dense.weight", "pooler.dense.bias"}
+    assert not ported["pooler.dense.bias"].any()
+    assert ported["pooler.dense.weight"].std() == pytest.approx(0.02, rel=0.1)
+
+
+def test_legacy_gamma_and_beta(edited, checkpoint, tmp_path):
+    def rename(tensors):
+        return {
+            n.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+                "LayerNorm.bias", "LayerNorm.beta"
+            ): a
+            for n, a in tensors.items()
+        }
+
+    legacy = edited("bert", "pretraining", rename)
+    assert any(n.endswith("gamma") for n in load_file(legacy / "model.safetensors"))
+    assert_same(
+        arrays_of(port(prepare(legacy, "bert"), tmp_path / "a")),
+        arrays_of(port(prepare(checkpoint("bert", "pretraining"), "bert"), tmp_path / "b")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head", "tied", "owner"),
+    [
+        ("gpt2", "lm", "lm_head.weight", "transformer.wte.weight"),
+        ("bert", "mlm", "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+        ("bert", "mlm", "cls.predictions.decoder.bias", "cls.predictions.bias"),
+    ],
+)
+class TestTied:
+    def test_stored_twice(self, edited, tmp_path, architecture, head, tied, owner):
+        source = edited(architecture, head, lambda t: {**t, tied: t[owner].copy()})
+        prepared = prepare(source, architecture)
+        assert prepared.plan.totals()["tied"] == 1
+        assert tied not in arrays_of(port(prepared, tmp_path / "ms"))
+
+    def test_stored_under_the_other_name(
+        self, edited, checkpoint, tmp_path, architecture, head, tied, owner
+    ):
+        source = edited(architecture, head, lambda t: {**t, tied: t.pop(owner)})
+        assert_same(
+            arrays_of(port(prepare(source, architecture), tmp_path / "a")),
+            arrays_of(port(prepare(checkpoint(architecture, head), architecture), tmp_path / "b")),
+        )
+
+    def test_different_values_are_refused(self, edited, tmp_path, architecture, head, tied, owner):
+        source = edited(architecture, head, lambda t: {**t, tied: t[owner] + 1})
+        with pytest.raises(CheckpointError, match="their values differ"):
+            port(prepare(source, architecture), tmp_path / "ms")
+        assert list(tmp_path.glob("*ms*")) == []
+
+
+def test_untied_head_is_a_parameter_of_its_own(checkpoint, tmp_path):
+    source = checkpoint("gpt2", "lm", tie_word_embeddings=False)
+    there = port(prepare(source, "gpt2"), tmp_path / "ms")
+    assert "lm_head.weight" in arrays_of(there)
+    assert_same(arrays_of(source), arrays_of(port(prepare(there, "gpt2"), tmp_path / "back")))
+
+
+def test_buffers_are_dropped_with_a_reason(edited):
+    def add(tensors):
+        mask = np.tril(np.ones((1, 1, 64, 64), bool))
+        return {
+            **tensors,
+            "transformer.h.0.attn.bias": mask,
+            "h.1.attn.masked_bias": np.float32([-1e4]),
+        }
+
+    plan = prepare(edited("gpt2", "lm", add), "gpt2").plan
+    dropped = {e.source: e.reason for e in plan.entries if e.action == "dropped"}
+    assert set(dropped) == {"transformer.h.0.attn.bias", "h.1.attn.masked_bias"}
+    assert all(dropped.values())
+
+
+def test_every_problem_is_listed_at_once(edited):
+    def damage(tensors):
+        del tensors["transformer.ln_f.weight"]
+        tensors["transformer.h.9.ln_1.weight"] = np.ones(64, np.float32)  # a layer too many
+        tensors["stray"] = np.ones(3, np.float32)
+        tensors["transformer.h.0.mlp.c_fc.weight"] = tensors[
+            "transformer.h.0.mlp.c_fc.weight"
+        ].T.copy()
+        tensors["transformer.h.1.ln_1.bias"] = np.ones(63, np.float32)
+        tensors["transformer.h.2.ln_1.bias"] = np.ones(64, np.int64)
+
+    with pytest.raises(PlanError) as caught:
+        prepare(edited("gpt2", "lm", damage), "gpt2")
+    problems = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 6
+    for expected in (
+        "missing: transformer.ln_f.weight",
+        "unexpected: transformer.h.9.ln_1.weight",
+        "unexpected: stray",
+        "it looks transposed",
+        "mis-shaped: transformer.h.1.ln_1.bias has [63]",
+        "not a weight: transformer.h.2.ln_1.bias",
+    ):
+        assert expected in problems
+
+
+def test_doubled_parameter_is_refused(edited):
+    source = edited("gpt2", "lm", lambda t: {**t, "wte.weight": t["transformer.wte.weight"] + 1})
+    with pytest.raises(PlanError, match=r"doubled: transformer\.wte\.weight and wte\.weight"):
+        prepare(source, "gpt2")
+
+
+def test_vocabulary_that_does_not_fit_is_named(edited):
+    source = edited(
+        "bert",
+        "none",
+        lambda t: {**t, "embeddings.word_embeddings.weight": np.ones((500, 64), np.float32)},
+    )
+    with pytest.raises(PlanError, match=r"vocab_size would be 500"):
+        prepare(source, "bert")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nonfinite_weights_are_refused(edited, tmp_path, value):
+    def poison(tensors):
+        tensors["transformer.h.2.mlp.c_fc.bias"][7] = value
+
+    with pytest.raises(CheckpointError, match=r"h\.2\.mlp\.c_fc\.bias holds 1 value that"):
+        port(prepare(edited("gpt2", "lm", poison), "gpt2"), tmp_path / "ms")
+    assert [p.name for p in tmp_path.iterdir()] == ["edited"]
+
+
+def test_wrong_architecture(checkpoint):
+    with pytest.raises(ConfigError, match="model_type 'bert'"):
+        prepare(checkpoint("bert", "mlm"), "gpt2")
+
+
+def test_wrong_architecture_without_model_type(checkpoint, tmp_path):
+    folder = tmp_path / "x"
+    shutil.copytree(checkpoint("bert", "mlm"), folder)
+    config = {**json.loads((checkpoint("gpt2", "lm") / "config.json").read_text())}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MindportError, match="named like BERT's"):
+        prepare(folder, "gpt2")
+
+
+def test_layout_that_is_there_already(checkpoint, tmp_path):
+    source = checkpoint("gpt2", "none")
+    with pytest.raises(MindportError, match="in torch's layout already"):
+        prepare(source, "gpt2", to="torch")
+
+
+def test_unknown_names_get_a_suggestion(checkpoint):
+    source = checkpoint("gpt2", "lm")
+    with pytest.raises(MindportError, match="Did you mean 'gpt2'"):
+        prepare(source, "gpt")
+    with pytest.raises(MindportError, match="no head 'mlm'"):
+        prepare(source, "gpt2", head="mlm")
+
+
+class TestDestination:
+    def test_existing_is_kept_without_force(self, checkpoint, tmp_path):
+        target = tmp_path / "ms"
+        target.mkdir()
+        (target / "precious").write_text("x")
+        prepared = prepare(checkpoint("gpt2", "lm"), "gpt2")
+        with pytest.raises(DestinationError, match="exists already"):
+            port(prepared, target)
+        assert [p.name for p in target.iterdir()] == ["precious"]
+        port(prepared, target, force=True)
+        assert (target / "model.safetensors").is_file()
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["ms"]
+
+    def test_missing_parent(self, checkpoint, tmp_path):
+        with pytest.raises(DestinationError, match="There is no folder"):
+            port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "no" / "ms")
+
+    def test_a_full_disk_leaves_nothing(self, checkpoint, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("mindport.migrate.convert.write_safetensors", full)
+        with pytest.raises(DestinationError, match="No space left"):
+            port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_wrong_byte_is_not_published(self, checkpoint, tmp_path, monkeypatch):
+        from mindport.migrate import convert
+
+        def flip(path, tensors, infos, metadata):
+            write(path, tensors, infos, metadata)
+            data = bytearray(path.read_bytes())
+            data[-1] ^= 1
+            path.write_bytes(data)
+
+        write = convert.write_safetensors
+        monkeypatch.setattr(convert, "write_safetensors", flip)
+        with pytest.raises(MindportError, match="read back differs"):
+            port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestCast:
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+    def test_every_tensor_has_the_dtype(self, checkpoint, tmp_path, dtype):
+        prepared = prepare(checkpoint("gpt2", "lm"), "gpt2", dtype=dtype)
+        reader = open_checkpoint(port(prepared, tmp_path / "ms")).reader
+        assert {info.dtype for info in reader.infos.values()} == {dtype}
+
+    def test_overflow_is_refused(self, edited, tmp_path):
+        def grow(tensors):
+            tensors["transformer.ln_f.bias"][:2] = 1e6
+
+        source = edited("gpt2", "lm", grow)
+        with pytest.raises(CheckpointError, match=r"2 values of transformer\.ln_f\.bias"):
+            port(prepare(source, "gpt2", dtype="float16"), tmp_path / "half")
+        port(prepare(source, "gpt2", dtype="bfloat16"), tmp_path / "brain")
+
+    def test_half_precision_round_trip_keeps_the_bits(self, checkpoint, tmp_path):
+        half = port(prepare(checkpoint("bert", "nsp"), "bert", dtype="bfloat16"), tmp_path / "half")
+        back = port(prepare(half, "bert"), tmp_path / "back")
+        again = port(prepare(back, "bert"), tmp_path / "again")
+        assert_same(arrays_of(half), arrays_of(again))
+
+
+def test_manifest_notices_a_change(checkpoint, tmp_path):
+    folder = port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
+    assert changed_files(folder) == []
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors")
+    assert changed_files(folder) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("operation", [COPY, TRANSPOSE], ids=["copy", "transpose"])
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_operations_undo_themselves(operation, rows, columns, seed):
+    array = np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32)
+    changed = operation.apply(array)
+    assert changed.shape == operation.shape(array.shape)
+    assert np.array_equal(operation.inverse().apply(changed), array)
+
+
+def test_transpose_refuses_a_vector():
+    with pytest.raises(ValueError, match="only a matrix"):
+        TRANSPOSE.apply(np.ones(3))
+
+
+def test_port_array_checks_half_precision_too():
+    entry = Entry("ported", "w", "w", (1,), (1,), "float16", "float16")
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        port_array(np.array([np.inf], np.float16), entry)

@@ -1,0 +1,5 @@
+"""``python -m mindport.validate``."""
+
+from mindport.validate.cli import main
+
+main()

@@ -1,0 +1,147 @@
+"""The protocol that a backend fulfils, and how one is found by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol
+
+import numpy as np
+
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, did_you_mean
+from mindport.validate import backends
+from mindport.validate.case import Case, Run
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the weights when the network was loaded.
+
+    Attributes:
+        loaded: How many parameters of the network were set from the checkpoint.
+        missing: Parameters of the network that the checkpoint lacks.
+        unexpected: Tensors of the checkpoint that the network has no place for.
+        mismatched: Parameters whose stored shape is another, with both shapes.
+    """
+
+    loaded: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether every parameter was loaded and nothing was left."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What really ran; two runs with the same framework are not a cross-framework check.
+
+    Attributes:
+        backend: The backend's name.
+        framework: The framework that computed, proved from the types of its tensors.
+        version: Its version.
+        device: The device really used.
+        dtype: Of the parameters, read back from them.
+        mode: ``eager`` or ``graph``.
+        attention: The attention implementation really used.
+        details: Versions of Python, NumPy and other libraries, thread counts.
+    """
+
+    backend: str
+    framework: str
+    version: str
+    device: str
+    dtype: str
+    mode: str
+    attention: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """A loaded network, ready to run."""
+
+    @property
+    def load_report(self) -> LoadReport:
+        """What became of the weights."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """What really runs."""
+        ...
+
+    def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the network once.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
+
+        Returns:
+            Every tap of the case as float32.
+        """
+        ...
+
+    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
+        """Return the vocabulary logits at one position of each sequence.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
+            positions: int64 (batch,).
+
+        Returns:
+            float32 (batch, vocab).
+        """
+        ...
+
+
+class Backend(Protocol):
+    """What a module in ``validate/backends/`` offers."""
+
+    DIALECT: str  # the layout of the weights that it loads
+
+    def open_session(self, run: Run, case: Case) -> Session:
+        """Load the weights and return the network.
+
+        Raises:
+            EnvironmentUnavailableError: If the framework or the device is not there, or the
+                device cannot compute in this dtype.
+        """
+        ...
+
+
+def backend_names() -> tuple[str, ...]:
+    """Return the names of all backends, found by listing ``validate/backends/``."""
+    return tuple(sorted(module.name for module in iter_modules(backends.__path__)))
+
+
+def load_backend(name: str) -> Backend:
+    """Return a backend by name. Its module imports the framework only in ``open_session``.
+
+    Raises:
+        MindportError: If there is no such backend.
+    """
+    if name not in backend_names():
+        raise MindportError(f"There is no backend {name!r}.{did_you_mean(name, backend_names())}")
+    backend: Backend = import_module(f"{backends.__name__}.{name}")  # type: ignore[assignment]
+    return backend
+
+
+def require(package: str, extra: str) -> Any:
+    """Import a framework.
+
+    Raises:
+        EnvironmentUnavailableError: If it is not installed or does not start.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise EnvironmentUnavailableError(
+            f"{package} cannot be imported: {error}.",
+            f"Install it here (pip install 'mindport[{extra}]'), or point --python at an "
+            "interpreter that has it.",
+        ) from None

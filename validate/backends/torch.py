@@ -1,0 +1,151 @@
+"""PyTorch with ``transformers``: the reference that a port is held against."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mindport.migrate.architecture import Head, network_order
+from mindport.migrate.architectures import load_architecture
+from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
+from mindport.validate.backend import Identity, LoadReport, require
+from mindport.validate.case import Case, Run
+
+DIALECT = "torch"
+# The plain formula, the one that other frameworks write down too.
+_ATTENTION = "eager"
+
+
+def open_session(run: Run, case: Case) -> TorchSession:
+    """Load the weights with ``from_pretrained``."""
+    torch = require("torch", "torch")
+    transformers = require("transformers", "torch")
+    if run.mode != "eager":
+        raise EnvironmentUnavailableError(
+            f"The torch backend has no {run.mode} mode.", "Leave its mode at eager."
+        )
+    device = _find_device(torch, run.device)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    head = load_architecture(case.architecture).heads[case.head]
+    try:
+        model, info = getattr(transformers, head.class_name).from_pretrained(
+            run.checkpoint,
+            dtype=getattr(torch, run.dtype),
+            attn_implementation=_ATTENTION,
+            output_loading_info=True,
+            local_files_only=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"transformers cannot load {Path(run.checkpoint).name} as {head.class_name}: {first}"
+        ) from None
+    return TorchSession(torch, model.eval().to(device), info, run, case, head)
+
+
+def _find_device(torch: Any, name: str) -> Any:
+    available: dict[str, Callable[[], bool]] = {
+        "CPU": lambda: True,
+        "GPU": torch.cuda.is_available,
+        "Ascend": lambda: hasattr(torch, "npu") and torch.npu.is_available(),
+    }
+    if not available[name]():
+        raise EnvironmentUnavailableError(
+            f"torch {torch.__version__} sees no {name} device here.",
+            "Run the reference on the CPU, or use a machine that has the device.",
+        )
+    return torch.device({"CPU": "cpu", "GPU": "cuda", "Ascend": "npu"}[name])
+
+
+class TorchSession:
+    """A ``transformers`` model with a hook on every tap."""
+
+    def __init__(
+        self, torch: Any, model: Any, info: Mapping[str, Any], run: Run, case: Case, head: Head
+    ) -> None:
+        self._torch, self._model = torch, model
+        layers = getattr(model.config, load_architecture(case.architecture).layers)
+        self._taps = network_order(head.taps, layers)
+        self._logits = head.output_of("logits") if head.prompts else ""
+        self._captured: dict[str, Any] = {}
+        for tap in self._taps:
+            if tap.module:
+                module = model.get_submodule(head.prefix + tap.module)
+                module.register_forward_hook(self._hook(tap.name))
+        parameter = next(model.parameters())
+        # A redirected import can put another framework under the name of torch.
+        if type(parameter).__module__ != "torch.nn.parameter":
+            raise EnvironmentUnavailableError(
+                f"The module called torch is not PyTorch: its parameters are {type(parameter)}.",
+                "Run the torch backend in an interpreter without MindNLP.",
+            )
+        self.load_report = _load_report(model, info)
+        self.identity = Identity(
+            backend="torch",
+            framework="torch",
+            version=torch.__version__,
+            device={"cpu": "CPU", "cuda": "GPU", "npu": "Ascend"}[parameter.device.type],
+            dtype=str(parameter.dtype).removeprefix("torch."),
+            mode=run.mode,
+            attention=model.config._attn_implementation,
+            details={
+                "transformers": version("transformers"),
+                "numpy": np.__version__,
+                "python": sys.version.split()[0],
+                "threads": torch.get_num_threads(),
+            },
+        )
+
+    def _hook(self, name: str) -> Callable[..., None]:
+        def capture(_module: Any, _inputs: Any, output: Any) -> None:
+            # Modules return a tensor or a tuple whose first element is it, by version.
+            self._captured[name] = output[0] if isinstance(output, tuple) else output
+
+        return capture
+
+    def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model once; see :class:`mindport.validate.backend.Session`."""
+        self._captured.clear()
+        output = self._run(inputs)
+        taps = {}
+        for tap in self._taps:
+            tensor = self._captured[tap.name] if tap.module else getattr(output, tap.output)
+            taps[tap.name] = self._to_numpy(tensor)
+        return taps
+
+    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
+        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
+        logits = getattr(self._run(inputs), self._logits)
+        index = self._torch.from_numpy(positions).to(logits.device)
+        return self._to_numpy(logits[self._torch.arange(len(positions)), index])
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> Any:
+        device = next(self._model.parameters()).device
+        tensors = {n: self._torch.from_numpy(a).to(device) for n, a in inputs.items()}
+        with self._torch.inference_mode():
+            return self._model(**tensors, return_dict=True)
+
+    @staticmethod
+    def _to_numpy(tensor: Any) -> np.ndarray:
+        array: np.ndarray = tensor.float().cpu().numpy()
+        return array
+
+
+def _load_report(model: Any, info: Mapping[str, Any]) -> LoadReport:
+    missing = tuple(sorted(info["missing_keys"]))
+    mismatched = tuple(sorted(str(entry) for entry in info["mismatched_keys"]))
+    count = len(list(model.parameters()))
+    return LoadReport(
+        loaded=count - len(missing) - len(mismatched),
+        missing=missing,
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+        mismatched=mismatched,
+    )

@@ -1,0 +1,101 @@
+"""What came out of one run: a folder with ``manifest.json`` and ``taps.safetensors``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from mindport.validate.backend import Identity, LoadReport
+
+SCHEMA = 1
+_MANIFEST = "manifest.json"
+_TAPS = "taps.safetensors"
+_ROWS = "rows.safetensors"
+
+
+@dataclass(frozen=True)
+class CaptureManifest:
+    """What a capture says of itself.
+
+    Attributes:
+        identity: What really ran.
+        load_report: What became of the weights.
+        weights: sha256 of every weights file, by name.
+        inputs: sha256 of every input array that was fed, by name.
+        taps: Names of the captured taps, in network order.
+        seconds: Wall time of loading and of the forward pass.
+        peak_memory_bytes: Of the worker process.
+    """
+
+    identity: Identity
+    load_report: LoadReport
+    weights: Mapping[str, str]
+    inputs: Mapping[str, str]
+    taps: tuple[str, ...]
+    seconds: Mapping[str, float]
+    peak_memory_bytes: int
+
+
+class Capture:
+    """A capture on disk; arrays are read when asked for.
+
+    Args:
+        folder: Where it lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        content: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        if content.pop("schema") != SCHEMA:
+            raise ValueError(f"{folder} was written by another version of mindport")
+        report = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in content.pop("load_report").items()
+        }
+        self.manifest = CaptureManifest(
+            identity=Identity(**content.pop("identity")),
+            load_report=LoadReport(**report),
+            taps=tuple(content.pop("taps")),
+            **content,
+        )
+
+    def tap(self, name: str) -> np.ndarray:
+        """Return the float32 array of a tap."""
+        with safe_open(str(self.folder / _TAPS), framework="numpy") as file:
+            array: np.ndarray = file.get_tensor(name)
+        return array
+
+    @property
+    def stored_taps(self) -> frozenset[str]:
+        """Names of the taps whose arrays are there."""
+        with safe_open(str(self.folder / _TAPS), framework="numpy") as file:
+            return frozenset(file.keys())
+
+    def rows(self) -> np.ndarray:
+        """Return the prompt rows, float32 (items, vocab)."""
+        with safe_open(str(self.folder / _ROWS), framework="numpy") as file:
+            array: np.ndarray = file.get_tensor("rows")
+        return array
+
+
+def save_capture(
+    folder: Path,
+    manifest: CaptureManifest,
+    taps: Mapping[str, np.ndarray],
+    rows: np.ndarray | None,
+) -> None:
+    """Write a capture folder; the caller renames it into place."""
+    folder.mkdir(parents=True)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in taps.items()}
+    save_file(contiguous, str(folder / _TAPS))
+    if rows is not None:
+        save_file({"rows": np.ascontiguousarray(rows)}, str(folder / _ROWS))
+    text = json.dumps({"schema": SCHEMA, **asdict(manifest)}, indent=2)
+    (folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")

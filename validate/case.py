@@ -1,0 +1,111 @@
+"""The case: all that two backends need to do the same work, and how each one is to do it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+DTYPES = ("float32", "float16", "bfloat16")
+MODES = ("eager", "graph")
+DEVICES = ("CPU", "GPU", "Ascend")
+
+_CASE_FILE = "case.json"
+_INPUTS_FILE = "inputs.safetensors"
+_PROMPTS_FOLDER = "prompts"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is run.
+
+    Attributes:
+        architecture: The model type.
+        head: What stands on the body.
+        seed: Of the inputs.
+        taps: Canonical names of the points to capture, in network order.
+        inputs: sha256 of every input array, by name.
+        prompts: Whether prompt batches lie beside the inputs.
+    """
+
+    architecture: str
+    head: str
+    seed: int
+    taps: tuple[str, ...]
+    inputs: Mapping[str, str]
+    prompts: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one backend runs the case.
+
+    Attributes:
+        backend: ``torch``, ``mindspore`` …
+        checkpoint: Folder with the weights in the backend's own layout.
+        device: ``CPU``, ``GPU`` or ``Ascend``.
+        dtype: Of weights and computation.
+        mode: ``eager`` or ``graph``.
+        case: The case folder.
+        threads: CPU threads for the framework's kernels; None leaves it to the framework.
+    """
+
+    backend: str
+    checkpoint: str
+    device: str
+    dtype: str
+    mode: str
+    case: str
+    threads: int | None = None
+
+    def save(self, path: Path) -> None:
+        """Write the run as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Run:
+        """Read a run that :meth:`save` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def hash_array(array: np.ndarray) -> str:
+    """Return the sha256 of an array's dtype, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def hash_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return :func:`hash_array` of each."""
+    return {name: hash_array(array) for name, array in sorted(arrays.items())}
+
+
+def save_case(folder: Path, case: Case, inputs: Mapping[str, np.ndarray]) -> None:
+    """Write a case folder: ``case.json`` and ``inputs.safetensors``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(inputs), str(folder / _INPUTS_FILE))
+    text = json.dumps({"schema": 1, **asdict(case)}, indent=2)
+    (folder / _CASE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_case(folder: Path) -> tuple[Case, dict[str, np.ndarray]]:
+    """Read a case folder.
+
+    Returns:
+        The case and its input arrays, all int64 of shape (batch, seq).
+    """
+    content: dict[str, Any] = json.loads((folder / _CASE_FILE).read_text(encoding="utf-8"))
+    content.pop("schema")
+    content["taps"] = tuple(content["taps"])
+    return Case(**content), dict(load_file(str(folder / _INPUTS_FILE)))
+
+
+def prompts_folder(case_folder: Path) -> Path:
+    """Return where a case keeps its prompt plan."""
+    return case_folder / _PROMPTS_FOLDER

@@ -1,0 +1,117 @@
+"""The ``validate`` command: parse, call, print, exit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.status import Status
+
+from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.migrate.console import ByArchitecture, command, err, out
+from mindport.validate.backend import backend_names
+from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.pipeline import Request, validate
+from mindport.validate.report.json import write_verdict
+from mindport.validate.report.terminal import print_verdict
+
+_HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and judge.
+
+\b
+  validate gpt2                                         the embedded weights
+  validate bert --prompts topic                         and what they predict
+  validate gpt2 --checkpoint ./gpt2-hf --mode graph     your own, graph mode
+  validate gpt2 --checkpoint ./gpt2-hf --candidate-checkpoint ./gpt2-ms
+  validate bert --checkpoint random --size base         full size, no download
+
+Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
+"""
+
+
+def _build(name: str) -> click.Command:
+    architecture = load_architecture(name)
+    return click.Command(
+        name,
+        params=_parameters(tuple(architecture.heads), tuple(architecture.sizes)),
+        callback=command(lambda **options: _validate(name, **options)),
+        help=f"Validate a {architecture.title} on two backends.",
+        short_help=f"Validate a {architecture.title}.",
+    )
+
+
+def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Parameter]:
+    path = click.Path(path_type=Path)
+    default = Request("")
+    return [
+        click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
+                     metavar="PATH|NAME|embedded|random",
+                     help="The weights: a Hugging Face folder or file, a model's name in the "
+                     "Hugging Face cache or hub, the embedded ones, or random ones."),
+        click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
+                     help="An already ported folder or file; by default the weights are ported "
+                     "on the fly."),
+        click.Option(["--config", "config_file"], type=path, metavar="FILE",
+                     help="config.json for random weights, or for a file that lies without one."),
+        click.Option(["--size"], type=click.Choice(sizes),
+                     help="Size of random weights.  [default: tiny]"),
+        click.Option(["--head"], type=click.Choice(heads),
+                     help="The head; by default the checkpoint's."),
+        click.Option(["--inputs"], type=path, metavar="FILE",
+                     help="Inputs: .npz or .safetensors arrays, or .txt with one text a line; by "
+                     "default random ones with padding."),
+        click.Option(["--batch"], type=int, default=default.batch, show_default=True,
+                     help="Rows of random inputs."),
+        click.Option(["--length"], type=int,
+                     help="Tokens of random inputs.  [default: 64, or all positions if fewer]"),
+        click.Option(["--seed"], type=int, default=default.seed, show_default=True,
+                     help="Of random inputs and weights."),
+        click.Option(["--prompts"], metavar="TASK|FILE",
+                     help="Classify a labelled set by prompt on both sides: sentiment, topic, or "
+                     "a task file of your own."),
+        click.Option(["--prompt-limit"], type=click.IntRange(min=1),
+                     help="At most so many items."),
+        click.Option(["--atol"], type=float, help="Absolute tolerance, instead of the default."),
+        click.Option(["--rtol"], type=float, help="Relative tolerance, instead of the default."),
+        click.Option(["--backend"], type=click.Choice(backend_names()), default=default.backend,
+                     show_default=True, help="What runs the candidate."),
+        click.Option(["--device"], type=click.Choice(DEVICES, case_sensitive=False),
+                     default=default.device, show_default=True, help="The candidate's device."),
+        click.Option(["--dtype"], type=click.Choice(DTYPES), default=default.dtype,
+                     show_default=True, help="Of weights and computation on both sides."),
+        click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
+                     show_default=True, help="The candidate's mode."),
+        click.Option(["--python"], metavar="PATH", help="The candidate's interpreter."),
+        click.Option(["--reference-python"], metavar="PATH", help="The reference's interpreter."),
+        click.Option(["--threads"], type=click.IntRange(min=1), help="CPU threads for each side."),
+        click.Option(["--timeout"], type=click.FloatRange(min=1), default=default.timeout,
+                     show_default=True, help="Seconds that a side may take."),
+        click.Option(["--report"], type=path, metavar="DIR", help="Write DIR/verdict.json."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="Print the verdict line alone."),
+    ]  # fmt: skip
+
+
+def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
+    status = None if quiet else Status("weights", console=err())
+    request = Request(name, **choices)
+    if status is None:
+        verdict = validate(request)
+    else:
+        with status:
+            verdict = validate(request, lambda words: status.update(words))
+    written = write_verdict(report, verdict) if report is not None else None
+    console = out()
+    if quiet:
+        console.print(f"{verdict.verdict}: {escape(verdict.headline)}", soft_wrap=True)
+    else:
+        print_verdict(console, verdict)
+        if written is not None:
+            console.print(f"wrote {escape(str(written))}", soft_wrap=True)
+    return verdict.exit_code
+
+
+main = ByArchitecture(
+    name="validate", build=_build, names=architecture_names, help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip

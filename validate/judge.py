@@ -1,0 +1,212 @@
+"""From captures to a verdict: which reason comes first, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mindport.prompts import PromptParity
+from mindport.validate.backend import LoadReport
+from mindport.validate.capture import Capture
+from mindport.validate.case import Case
+from mindport.validate.compare import first_fault
+from mindport.validate.launch import NotRun
+from mindport.validate.tolerance import TolerancePolicy
+from mindport.validate.verdict import Status, TapResult, Verdict
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a judgement rests on.
+
+    Attributes:
+        case: What was run.
+        inputs: Description of what was fed.
+        reference: The reference's capture.
+        candidate: The candidate's capture.
+        left_behind: Tensors of the reference's checkpoint that its head has no use for; the
+            reference may report these as unexpected.
+        taps: One result per tap.
+        policy: The tolerance used.
+        prompt_task: The prompt task's name; empty for none.
+        prompts: The prompt check, or None.
+        checkpoint: Where the weights came from, by side.
+        notices: What a reader should know.
+    """
+
+    case: Case
+    inputs: Mapping[str, Any]
+    reference: Capture
+    candidate: Capture
+    left_behind: Collection[str]
+    taps: Sequence[TapResult]
+    policy: TolerancePolicy
+    prompt_task: str
+    prompts: PromptParity | None
+    checkpoint: Mapping[str, Any]
+    notices: tuple[str, ...]
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Return the verdict.
+
+    The first failing level is the headline: identity, load, inputs, taps, prompts.
+    """
+    problem = (
+        _identity_problem(evidence)
+        or _load_problem(evidence)
+        or _input_problem(evidence)
+        or _tap_problem(evidence.taps)
+        or _prompt_problem(evidence.prompt_task, evidence.prompts)
+    )
+    fault = first_fault(evidence.taps)
+    sides = {"reference": evidence.reference, "candidate": evidence.candidate}
+    status: Status = "fail" if problem else "pass"
+    return Verdict(
+        verdict=status,
+        headline=problem or _success(evidence),
+        architecture=evidence.case.architecture,
+        head=evidence.case.head,
+        first_faulty_tap=fault.name if fault else None,
+        taps=tuple(evidence.taps),
+        policy=asdict(evidence.policy),
+        identity={side: asdict(c.manifest.identity) for side, c in sides.items()},
+        load={side: asdict(c.manifest.load_report) for side, c in sides.items()},
+        checkpoint={
+            side: {"origin": evidence.checkpoint[side], "files": dict(c.manifest.weights)}
+            for side, c in sides.items()
+        },
+        inputs={**evidence.inputs, "sha256": dict(evidence.case.inputs)},
+        prompts=_prompt_section(evidence.prompt_task, evidence.prompts),
+        notices=evidence.notices + _prompt_notices(evidence.prompts),
+        timings={
+            side: {**c.manifest.seconds, "peak_memory_bytes": c.manifest.peak_memory_bytes}
+            for side, c in sides.items()
+        },
+    )
+
+
+def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> Verdict:
+    """Return the verdict of a case that a side could not run."""
+    first = reasons[0]
+    return Verdict(
+        verdict="not-run",
+        headline=f"the {first.side} could not run: {first.reason}",
+        architecture=case.architecture,
+        head=case.head,
+        notices=notices,
+        not_run=tuple(asdict(reason) for reason in reasons),
+    )
+
+
+def _identity_problem(evidence: Evidence) -> str:
+    ours = evidence.reference.manifest.identity
+    theirs = evidence.candidate.manifest.identity
+    if (ours.framework, ours.device) == (theirs.framework, theirs.device):
+        return (
+            f"both sides ran {ours.framework} {ours.version} on {ours.device}: "
+            "that compares a framework with itself"
+        )
+    if ours.dtype != theirs.dtype:
+        return f"the reference ran in {ours.dtype}, the candidate in {theirs.dtype}"
+    return ""
+
+
+def _load_problem(evidence: Evidence) -> str:
+    reference = evidence.reference.manifest.load_report
+    surplus = [name for name in reference.unexpected if name not in evidence.left_behind]
+    allowed = LoadReport(reference.loaded, reference.missing, tuple(surplus), reference.mismatched)
+    candidate = evidence.candidate.manifest.load_report
+    for side, report in (("reference", allowed), ("candidate", candidate)):
+        if not report.clean:
+            return f"the {side}'s weights were not all loaded: {_what_was_lost(report)}"
+    return ""
+
+
+def _what_was_lost(report: LoadReport) -> str:
+    parts = [
+        _some(report.missing, "missing from the checkpoint, so left at random"),
+        _some(report.mismatched, "of another shape, so left at random"),
+        _some(report.unexpected, "in the checkpoint without a place in the network"),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _some(names: Sequence[str], what: str) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    plural = "parameters" if len(names) > 1 else "parameter"
+    return f"{len(names)} {plural} {what} ({', '.join(names[:_SHOWN])}{more})"
+
+
+def _input_problem(evidence: Evidence) -> str:
+    for side, capture in (("reference", evidence.reference), ("candidate", evidence.candidate)):
+        fed, meant = capture.manifest.inputs, evidence.case.inputs
+        if fed != meant:
+            changed = sorted(n for n in {*fed, *meant} if fed.get(n) != meant.get(n))
+            return f"the {side} was fed other inputs than the case holds: {', '.join(changed)}"
+    return ""
+
+
+def _tap_problem(taps: Sequence[TapResult]) -> str:
+    if not taps:
+        return "no tap was captured, so nothing was compared"
+    fault = first_fault(taps)
+    if fault is None:
+        return ""
+    faulty = sum(1 for tap in taps if not tap.ok)
+    return f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
+
+
+def _prompt_problem(task: str, prompts: PromptParity | None) -> str:
+    if prompts is None or prompts.ok:
+        return ""
+    if prompts.unexplained:
+        return (
+            f"{prompts.unexplained} labels of the task {task!r} flipped beyond what the logits "
+            "explain"
+        )
+    return (
+        f"the label logits of the task {task!r} differ by {prompts.difference:.2g}, "
+        f"allowed are {prompts.allowed:.2g}; {len(prompts.flips)} labels flipped"
+    )
+
+
+def _prompt_section(task: str, prompts: PromptParity | None) -> dict[str, Any] | None:
+    if prompts is None:
+        return None
+    return {"task": task, "summary": _prompt_summary(prompts), **prompts.to_dict()}
+
+
+def _prompt_summary(prompts: PromptParity) -> str:
+    ours, theirs = prompts.reference["accuracy"], prompts.candidate["accuracy"]
+    return (
+        f"{prompts.agreement:.0%} of the labels are the same (accuracy {ours:.3f} and "
+        f"{theirs:.3f}), {len(prompts.flips)} flipped, label logits differ by "
+        f"{prompts.difference:.2g} at most, {prompts.certified:.0%} of the items cannot flip"
+    )
+
+
+def _prompt_notices(prompts: PromptParity | None) -> tuple[str, ...]:
+    if prompts is None or prompts.informative:
+        return ()
+    return (
+        "the prompts tell little: the reference itself is not clearly better than guessing "
+        f"(accuracy {prompts.reference['accuracy']:.3f})",
+    )
+
+
+def _success(evidence: Evidence) -> str:
+    used = max(tap.max_rel or 0.0 for tap in evidence.taps)
+    last = evidence.taps[-1]
+    said = (
+        f"all {len(evidence.taps)} taps agree; {last.name} differs by {last.max_abs:.2g} at most, "
+        f"and no tap uses more than {used:.0%} of its tolerance"
+    )
+    if evidence.prompts is not None:
+        said += f"; {_prompt_summary(evidence.prompts)}"
+    return said

@@ -1,0 +1,200 @@
+"""Start workers, watch them, and turn every way to die into a plain reason."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindport.migrate.errors import (
+    EXIT_USAGE,
+    EnvironmentUnavailableError,
+    MindportError,
+)
+from mindport.validate.capture import Capture
+from mindport.validate.case import Run
+from mindport.validate.worker import failure_path
+
+_LAST_LINES = 8
+# Frameworks log on start-up; only an error is of interest, and it is reported by us.
+_QUIET = {"GLOG_v": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """Why a side could not run.
+
+    Attributes:
+        side: ``reference`` or ``candidate``.
+        reason: One sentence.
+        hint: What the user can do.
+        last_lines: The last output of the worker, if it died.
+    """
+
+    side: str
+    reason: str
+    hint: str = ""
+    last_lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One worker to start.
+
+    Attributes:
+        side: ``reference`` or ``candidate``.
+        run: What it does.
+        python: Its interpreter.
+        folder: Where its run file, log and capture go.
+    """
+
+    side: str
+    run: Run
+    python: Path
+    folder: Path
+
+    @property
+    def capture(self) -> Path:
+        """Where the capture appears."""
+        return self.folder / f"{self.side}-capture"
+
+
+def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, Capture | NotRun]:
+    """Run all workers at once and wait for them.
+
+    Args:
+        jobs: One per side.
+        timeout: Seconds for each.
+
+    Returns:
+        A capture, or the reason why there is none, by side. No worker is left running.
+
+    Raises:
+        MindportError: If a worker found the input to be bad.
+    """
+    jobs = list(jobs)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    outcome: dict[str, Capture | NotRun] = {}
+    try:
+        for job in jobs:
+            started = _start(job)
+            if isinstance(started, NotRun):
+                outcome[job.side] = started
+            else:
+                processes[job.side] = started
+        deadline = time.monotonic() + timeout
+        for job in jobs:
+            if job.side in processes:
+                outcome[job.side] = _finish(job, processes[job.side], deadline, timeout)
+    finally:
+        for process in processes.values():
+            _stop(process)
+    return outcome
+
+
+def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
+    run_file = job.folder / f"{job.side}-run.json"
+    job.run.save(run_file)
+    command = [str(job.python), "-m", "mindport.validate.worker", str(run_file), str(job.capture)]
+    try:
+        with _log(job).open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own module, in the user's interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(os.environ),
+                cwd=job.folder,
+                start_new_session=True,
+            )
+    except OSError as error:
+        return NotRun(
+            job.side,
+            f"The interpreter {job.python} cannot be started: {error.strerror}.",
+            "Give --python the path of a Python that has mindport and the framework.",
+        )
+
+
+def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    return {**_QUIET, **inherited, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _log(job: Job) -> Path:
+    return job.folder / f"{job.side}.log"
+
+
+def _finish(
+    job: Job, process: subprocess.Popen[bytes], deadline: float, timeout: float
+) -> Capture | NotRun:
+    try:
+        code = process.wait(max(deadline - time.monotonic(), 0.01))
+    except subprocess.TimeoutExpired:
+        return NotRun(
+            job.side,
+            f"The {job.run.backend} worker did not finish within {timeout:g} s and was stopped.",
+            "Allow more with --timeout SECONDS, or run a smaller case.",
+            _tail(job),
+        )
+    if code == 0 and job.capture.is_dir():
+        return Capture(job.capture)
+    failure = failure_path(job.capture)
+    if failure.is_file():
+        said = json.loads(failure.read_text(encoding="utf-8"))
+        if said["exit_code"] == EXIT_USAGE:
+            raise MindportError(said["message"], said["hint"])
+        return NotRun(job.side, said["message"], said["hint"])
+    return _died(job, code)
+
+
+def _died(job: Job, code: int) -> NotRun:
+    last = _tail(job)
+    if any("No module named 'mindport" in line or "No module named mindport" in line
+           for line in last):  # fmt: skip
+        return NotRun(
+            job.side,
+            f"The interpreter {job.python} has no mindport.",
+            f"Install it there: {job.python} -m pip install mindport.",
+        )
+    if code < 0:
+        name = signal.Signals(-code).name
+        memory = " (out of memory, perhaps)" if name == "SIGKILL" else ""
+        how = f"was killed by {name}{memory}"
+    else:
+        how = f"ended with exit code {code}"
+    return NotRun(job.side, f"The {job.run.backend} worker {how}.", "Its last lines follow.", last)
+
+
+def _tail(job: Job) -> tuple[str, ...]:
+    text = _log(job).read_text(encoding="utf-8", errors="replace")
+    return tuple(line for line in text.splitlines() if line.strip())[-_LAST_LINES:]
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def find_python(path: str | None) -> Path:
+    """Return the interpreter to use: the one named, or this one.
+
+    Raises:
+        EnvironmentUnavailableError: If the one named is not there.
+    """
+    if path is None:
+        return Path(sys.executable)
+    python = Path(path)
+    if not os.access(python, os.X_OK) or python.is_dir():
+        raise EnvironmentUnavailableError(
+            f"There is no Python at {path}.", "Give --python the path of an interpreter."
+        )
+    return python.absolute()

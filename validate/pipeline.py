@@ -1,0 +1,250 @@
+"""The whole of ``validate`` as one function: a request in, a verdict out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mindport.migrate.architecture import Architecture, network_order
+from mindport.migrate.architectures import load_architecture
+from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.port import Prepared, prepare
+from mindport.prompts import (
+    Plan,
+    PromptParity,
+    PromptTokenizer,
+    compare_scores,
+    load_task,
+    make_plan,
+    score,
+)
+from mindport.validate.backend import load_backend
+from mindport.validate.capture import Capture
+from mindport.validate.case import Case, Run, hash_arrays, prompts_folder, save_case
+from mindport.validate.checkpoints import (
+    EMBEDDED,
+    Candidate,
+    ReferenceChoice,
+    candidate_folder,
+    reference_folder,
+)
+from mindport.validate.compare import compare_captures
+from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
+from mindport.validate.judge import Evidence, judge, not_run
+from mindport.validate.launch import Job, NotRun, find_python, run_jobs
+from mindport.validate.tolerance import TolerancePolicy, choose_policy
+from mindport.validate.verdict import Verdict
+
+Stage = Callable[[str], None]
+DEFAULT_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; every field has the default of the command line.
+
+    Attributes:
+        architecture: ``gpt2``, ``bert`` …
+        checkpoint: ``embedded``, ``random``, a path, or a model's name.
+        candidate_checkpoint: An already ported folder or file; None ports on the fly.
+        config_file: ``config.json`` for ``random``, or of weights that lie without one.
+        size: A named size for ``random``.
+        head: The head; None takes the checkpoint's.
+        inputs: A file of inputs; None makes random ones.
+        batch: Rows of random inputs.
+        length: Tokens of random inputs; None takes 64, or the number of positions if smaller.
+        seed: Of random inputs and weights.
+        atol: Absolute tolerance; None with ``rtol`` None takes the default policy.
+        rtol: Relative tolerance.
+        backend: The candidate's backend.
+        device: The candidate's device.
+        dtype: Of both sides.
+        mode: The candidate's mode.
+        python: The candidate's interpreter; None takes this one.
+        reference_python: The reference's interpreter.
+        prompts: A prompt task's name or file, or None.
+        prompt_limit: At most so many items of the task.
+        timeout: Seconds that a worker may take.
+        threads: CPU threads for each side; None leaves it to the frameworks.
+    """
+
+    architecture: str
+    checkpoint: str = EMBEDDED
+    candidate_checkpoint: Path | None = None
+    config_file: Path | None = None
+    size: str | None = None
+    head: str | None = None
+    inputs: Path | None = None
+    batch: int = 4
+    length: int | None = None
+    seed: int = 0
+    atol: float | None = None
+    rtol: float | None = None
+    backend: str = "mindspore"
+    device: str = "CPU"
+    dtype: str = "float32"
+    mode: str = "eager"
+    python: str | None = None
+    reference_python: str | None = None
+    prompts: str | None = None
+    prompt_limit: int | None = None
+    timeout: float = 900.0
+    threads: int | None = None
+
+
+def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
+    """Run the case on both sides and judge it.
+
+    Args:
+        request: What is asked for.
+        stage: Told what is being done, in a few words.
+
+    Raises:
+        MindportError: If the request or its files are not usable; nothing was judged.
+    """
+    architecture = load_architecture(request.architecture)
+    backend = load_backend(request.backend)
+    policy = choose_policy(request.dtype, request.atol, request.rtol)
+    pythons = find_python(request.reference_python), find_python(request.python)
+    with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
+        work = Path(scratch)
+        stage("weights")
+        prepared = _prepare(architecture, request, work)
+        candidate = candidate_folder(prepared, request.candidate_checkpoint, backend.DIALECT, work)
+        stage("inputs")
+        case, inputs, plan = _make_case(architecture, request, prepared, work)
+        runs = (
+            Run("torch", str(prepared.source.folder), "CPU", request.dtype, "eager",
+                str(work / "case"), request.threads),
+            Run(request.backend, str(candidate.folder), request.device, request.dtype,
+                request.mode, str(work / "case"), request.threads),
+        )  # fmt: skip
+        jobs = [
+            Job(side, run, python, work)
+            for side, run, python in zip(("reference", "candidate"), runs, pythons, strict=True)
+        ]
+        stage(f"torch and {request.backend} run side by side")
+        outcome = run_jobs(jobs, request.timeout)
+        stage("comparison")
+        return _conclude(request, prepared, candidate, case, inputs, plan, policy, outcome)
+
+
+def _prepare(architecture: Architecture, request: Request, work: Path) -> Prepared:
+    choice = ReferenceChoice(
+        request.checkpoint, request.config_file, request.size, request.head, request.seed
+    )
+    folder = reference_folder(architecture, choice, work)
+    try:
+        return prepare(folder, architecture.name, head=request.head, to="mindspore")
+    except PlanError as error:
+        raise PlanError(
+            error.message.partition("\n")[0],
+            error.problems,
+            "Choose the head that the checkpoint has, or --checkpoint random for any head.",
+        ) from None
+
+
+def _make_case(
+    architecture: Architecture, request: Request, prepared: Prepared, work: Path
+) -> tuple[Case, dict[str, np.ndarray], Plan | None]:
+    config, head = prepared.plan.config, prepared.plan.head
+    if request.inputs is not None:
+        inputs = read_inputs(request.inputs, architecture, head, config, prepared.source.folder)
+    else:
+        if request.batch < 1 or (request.length is not None and request.length < 1):
+            raise MindportError("--batch and --length must be at least 1.")
+        length = request.length or min(DEFAULT_LENGTH, config[architecture.positions])
+        inputs = make_inputs(
+            architecture, head, config, batch=request.batch, length=length, seed=request.seed
+        )
+    if len(inputs["input_ids"]) > 1 and head.pools_last_token and config["pad_token_id"] is None:
+        raise MindportError(
+            f"{head.class_name} finds each row's last token by pad_token_id, which the config "
+            "does not have.",
+            "Use --batch 1, or set pad_token_id in config.json.",
+        )
+    plan = _plan_prompts(request, prepared) if request.prompts else None
+    case = Case(
+        architecture=architecture.name,
+        head=head.name,
+        seed=request.seed,
+        taps=tuple(t.name for t in network_order(head.taps, config[architecture.layers])),
+        inputs=hash_arrays(inputs),
+        prompts=plan is not None,
+    )
+    save_case(work / "case", case, inputs)
+    if plan is not None:
+        plan.save(prompts_folder(work / "case"))
+    return case, inputs, plan
+
+
+def _plan_prompts(request: Request, prepared: Prepared) -> Plan:
+    plan, head = prepared.plan, prepared.plan.head
+    if not head.prompts:
+        able = [h.name for h in plan.architecture.heads.values() if h.prompts]
+        raise MindportError(
+            f"The head {head.name!r} predicts no words, so it cannot answer prompts.",
+            f"Use a checkpoint with the head {' or '.join(map(repr, able))}.",
+        )
+    tokenizer = PromptTokenizer.from_folder(
+        prepared.source.folder, vocab_size=plan.config["vocab_size"]
+    )
+    return make_plan(
+        load_task(str(request.prompts)),
+        tokenizer,
+        architecture_shape=head.prompts,
+        max_length=plan.config[plan.architecture.positions],
+        limit=request.prompt_limit,
+    )
+
+
+def _conclude(
+    request: Request,
+    prepared: Prepared,
+    candidate: Candidate,
+    case: Case,
+    inputs: dict[str, np.ndarray],
+    plan: Plan | None,
+    policy: TolerancePolicy,
+    outcome: dict[str, Capture | NotRun],
+) -> Verdict:
+    reasons = [result for result in outcome.values() if isinstance(result, NotRun)]
+    if reasons:
+        return not_run(case, reasons, candidate.notices)
+    sides = {side: result for side, result in outcome.items() if isinstance(result, Capture)}
+    reference, judged = sides["reference"], sides["candidate"]
+    return judge(
+        Evidence(
+            case=case,
+            inputs=describe_inputs(inputs),
+            reference=reference,
+            candidate=judged,
+            left_behind={
+                e.source for e in prepared.plan.entries if e.action in ("dropped", "ignored")
+            },
+            taps=compare_captures(reference, judged, case.taps, inputs["attention_mask"], policy),
+            policy=policy,
+            prompt_task=plan.task if plan else "",
+            prompts=_compare_prompts(plan, reference, judged, policy) if plan else None,
+            checkpoint={"reference": request.checkpoint, "candidate": candidate.origin},
+            notices=candidate.notices,
+        )
+    )
+
+
+def _compare_prompts(
+    plan: Plan, reference: Capture, candidate: Capture, policy: TolerancePolicy
+) -> PromptParity:
+    rows = reference.rows()
+    tolerance = policy.at(rows)
+    return compare_scores(
+        plan,
+        score(plan, rows),
+        score(plan, candidate.rows()),
+        atol=tolerance.atol,
+        rtol=tolerance.rtol,
+    )

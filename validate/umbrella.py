@@ -1,0 +1,20 @@
+"""``mindport``: the commands under one name that no other distribution uses."""
+
+from __future__ import annotations
+
+import click
+
+from mindport.migrate.cli import main as migrate
+from mindport.prompts.cli import main as prompts
+from mindport.validate.cli import main as validate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mindport")
+def main() -> None:
+    """Port GPT-2 and BERT from PyTorch to MindSpore, and prove that the port is right."""
+
+
+main.add_command(migrate, "migrate")
+main.add_command(validate, "validate")
+main.add_command(prompts, "prompts")

@@ -1,0 +1,79 @@
+"""The one program that imports a framework: a run and a case in, a capture out.
+
+``python -m mindport.validate.worker RUN.json CAPTURE_FOLDER``. It writes ``CAPTURE_FOLDER``
+whole, or ``CAPTURE_FOLDER.failure.json`` with what stood in the way, or, if it dies, nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mindport.migrate.checkpoints.locate import open_checkpoint
+from mindport.migrate.errors import MindportError
+from mindport.migrate.manifest import sha256_of
+from mindport.prompts import Plan
+from mindport.validate.backend import Session, load_backend
+from mindport.validate.capture import CaptureManifest, save_capture
+from mindport.validate.case import Run, hash_arrays, load_case, prompts_folder
+
+
+def main(run_file: str, capture: str) -> int:
+    """Run the case and return an exit code."""
+    folder = Path(capture)
+    try:
+        _work(Run.load(Path(run_file)), folder)
+    except MindportError as error:
+        failure = {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}
+        failure_path(folder).write_text(json.dumps(failure), encoding="utf-8")
+        return error.exit_code
+    return 0
+
+
+def failure_path(capture: Path) -> Path:
+    """Return where a worker says what stood in its way."""
+    return capture.with_name(f"{capture.name}.failure.json")
+
+
+def _work(run: Run, folder: Path) -> None:
+    case, inputs = load_case(Path(run.case))
+    started = time.perf_counter()
+    session = load_backend(run.backend).open_session(run, case)
+    loaded = time.perf_counter()
+    taps = session.forward(inputs)
+    ran = time.perf_counter()
+    rows = _prompt_rows(session, inputs, Path(run.case)) if case.prompts else None
+    manifest = CaptureManifest(
+        identity=session.identity,
+        load_report=session.load_report,
+        weights={f.name: sha256_of(f) for f in open_checkpoint(Path(run.checkpoint)).reader.files},
+        inputs=hash_arrays(inputs),
+        taps=case.taps,
+        seconds={"load": loaded - started, "forward": ran - loaded},
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+    part = folder.with_name(f"{folder.name}.part")
+    save_capture(part, manifest, taps, rows)
+    part.rename(folder)
+
+
+def _prompt_rows(session: Session, inputs: dict[str, np.ndarray], case: Path) -> np.ndarray:
+    plan = Plan.load(prompts_folder(case))
+    rows: list[np.ndarray] = []
+    items: list[np.ndarray] = []
+    for batch in plan.batches:
+        fed = {name: getattr(batch, name) for name in inputs}
+        rows.append(session.rows(fed, batch.rows))
+        items.append(batch.items)
+    order = np.argsort(np.concatenate(items), kind="stable")
+    ordered: np.ndarray = np.concatenate(rows)[order]
+    return ordered
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
