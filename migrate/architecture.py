@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 
 class PerLayer(Protocol):
@@ -154,7 +154,7 @@ class Head:
     tied: tuple[Tied, ...] = ()
     taps: tuple[Tap, ...] = ()
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "position_ids")
-    prompts: str = ""
+    prompts: Literal["", "prefix", "cloze"] = ""
     pools_last_token: bool = False
 
     def output_of(self, tap: str) -> str:

@@ -33,6 +33,14 @@ class Dialect:
         """Return every name under which the parameter may be stored, the proper one first."""
         return (self.spell(module, kind), *(f"{module}.{a}" for a in self.aliases.get(kind, ())))
 
+    def modern(self, name: str) -> str:
+        """Return a stored name with an older spelling replaced by the proper one."""
+        stem, _, last = name.rpartition(".")
+        for kind, older in self.aliases.items():
+            if last in older:
+                return f"{stem}.{self.suffixes[kind]}"
+        return name
+
     def operation(self, parameter: Parameter) -> Operation:
         """Return what turns torch's array of this parameter into this dialect's."""
         return self.from_torch.get(parameter.kind, COPY)

@@ -127,7 +127,7 @@ def load_backend(name: str) -> Backend:
     """
     if name not in backend_names():
         raise MindportError(f"There is no backend {name!r}.{did_you_mean(name, backend_names())}")
-    backend: Backend = import_module(f"{backends.__name__}.{name}")  # type: ignore[assignment]
+    backend: Backend = import_module(f"{backends.__name__}.{name}")
     return backend
 
 

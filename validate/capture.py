@@ -55,13 +55,11 @@ class Capture:
         content: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if content.pop("schema") != SCHEMA:
             raise ValueError(f"{folder} was written by another version of mindport")
-        report = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in content.pop("load_report").items()
-        }
+        report = content.pop("load_report")
+        names = {key: tuple(report[key]) for key in ("missing", "unexpected", "mismatched")}
         self.manifest = CaptureManifest(
             identity=Identity(**content.pop("identity")),
-            load_report=LoadReport(**report),
+            load_report=LoadReport(report["loaded"], **names),
             taps=tuple(content.pop("taps")),
             **content,
         )

@@ -204,8 +204,8 @@ def _success(evidence: Evidence) -> str:
     used = max(tap.max_rel or 0.0 for tap in evidence.taps)
     last = evidence.taps[-1]
     said = (
-        f"all {len(evidence.taps)} taps agree; {last.name} differs by {last.max_abs:.2g} at most, "
-        f"and no tap uses more than {used:.0%} of its tolerance"
+        f"all {len(evidence.taps)} taps agree, at {last.name} to {last.max_abs:.2g}; "
+        f"no tap uses more than {used:.0%} of its tolerance"
     )
     if evidence.prompts is not None:
         said += f"; {_prompt_summary(evidence.prompts)}"

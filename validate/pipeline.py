@@ -20,7 +20,7 @@ from mindport.prompts import (
     compare_scores,
     load_task,
     make_plan,
-    score,
+    score_rows,
 )
 from mindport.validate.backend import load_backend
 from mindport.validate.capture import Capture
@@ -118,9 +118,9 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         stage("inputs")
         case, inputs, plan = _make_case(architecture, request, prepared, work)
         runs = (
-            Run("torch", str(prepared.source.folder), "CPU", request.dtype, "eager",
+            Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
                 str(work / "case"), request.threads),
-            Run(request.backend, str(candidate.folder), request.device, request.dtype,
+            Run(request.backend, str(candidate.folder.resolve()), request.device, request.dtype,
                 request.mode, str(work / "case"), request.threads),
         )  # fmt: skip
         jobs = [
@@ -223,9 +223,7 @@ def _conclude(
             inputs=describe_inputs(inputs),
             reference=reference,
             candidate=judged,
-            left_behind={
-                e.source for e in prepared.plan.entries if e.action in ("dropped", "ignored")
-            },
+            left_behind=_left_behind(prepared),
             taps=compare_captures(reference, judged, case.taps, inputs["attention_mask"], policy),
             policy=policy,
             prompt_task=plan.task if plan else "",
@@ -236,6 +234,12 @@ def _conclude(
     )
 
 
+def _left_behind(prepared: Prepared) -> set[str]:
+    # transformers reports these by their proper spelling, whatever the file says.
+    names = {e.source for e in prepared.plan.entries if e.action in ("dropped", "ignored")}
+    return names | {prepared.plan.source.modern(name) for name in names}
+
+
 def _compare_prompts(
     plan: Plan, reference: Capture, candidate: Capture, policy: TolerancePolicy
 ) -> PromptParity:
@@ -243,8 +247,8 @@ def _compare_prompts(
     tolerance = policy.at(rows)
     return compare_scores(
         plan,
-        score(plan, rows),
-        score(plan, candidate.rows()),
+        score_rows(plan, rows),
+        score_rows(plan, candidate.rows()),
         atol=tolerance.atol,
         rtol=tolerance.rtol,
     )

@@ -41,7 +41,7 @@ def resolve_checkpoint(name_or_path: str) -> Path:
 
 def _snapshot(name: str) -> Path:
     ways_out = (
-        "Give --checkpoint a local folder; or fetch the model on a machine with a network and "
+        "Give a local folder; or fetch the model on a machine with a network and "
         "copy its cache (HF_HOME); or use the embedded weights."
     )
     try:

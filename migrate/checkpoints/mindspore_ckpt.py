@@ -49,7 +49,7 @@ def write_ckpt(
     with path.open("wb") as file:
         for name, array in tensors:
             info = infos[name]
-            data = memoryview(np.ascontiguousarray(array).ravel().view(np.uint8))
+            data = np.ascontiguousarray(array).ravel().view(np.uint8).data
             for start in range(0, len(data), SLICE_BYTES):
                 _write_value(file, name, info, data[start : start + SLICE_BYTES])
 

@@ -113,7 +113,8 @@ class MindSporeSession:
     def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
         """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
         logits = self._network(**self._tensors(inputs))[self._logits]
-        return self._to_numpy(logits)[np.arange(len(positions)), positions]
+        rows: np.ndarray = self._to_numpy(logits)[np.arange(len(positions)), positions]
+        return rows
 
     def _tensors(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
+from mindport.prompts import InputExample, Plan, PromptDataset, Task, Template, make_plan
+from mindport.prompts.task import DataFile
+
+FAMILIES = ("prefix", "cloze")
+
+
+@pytest.fixture
+def tokenizers(bpe, wordpiece):
+    return {"prefix": bpe, "cloze": wordpiece}
+
+
+def prompt(plan, item):
+    """Return the real ids of an item and the row of its answer."""
+    for batch in plan.batches:
+        for place in np.flatnonzero(batch.items == item):
+            real = batch.attention_mask[place] == 1
+            return batch.input_ids[place][real].tolist(), int(batch.rows[place])
+    raise AssertionError(item)
+
+
+def dataset(*texts):
+    return PromptDataset(tuple(InputExample(str(i), t, "positive") for i, t in enumerate(texts)))
+
+
+def test_prefix(task, bpe):
+    plan = make_plan(task, bpe, architecture_shape="prefix", max_length=64)
+    ids, row = prompt(plan, 1)
+    assert bpe.pieces(ids) == ["bad", " film", " It", " was"]
+    assert row == 3
+    assert [bpe.pieces(words) for words in plan.label_token_ids] == [
+        [" bad", " terrible"],
+        [" good", " great"],
+    ]
+
+
+def test_cloze(task, wordpiece):
+    plan = make_plan(task, wordpiece, architecture_shape="cloze", max_length=64)
+    ids, row = prompt(plan, 1)
+    assert wordpiece.pieces(ids) == ["[CLS]", "it", "was", "[MASK]", ".", "bad", "film", "[SEP]"]
+    assert row == 3
+    assert ids[row] == wordpiece.mask_id
+
+
+def test_the_whole_prompt_at_once_gives_the_same_tokens(task, bpe):
+    # Where a space stands at every join nothing can merge across it.
+    plan = make_plan(task, bpe, architecture_shape="prefix", max_length=64)
+    template = task.templates["prefix"]
+    for item, example in enumerate(task.read_data()):
+        whole = template.render(example).removesuffix(" [Z]")
+        assert prompt(plan, item)[0] == bpe.encode(whole)
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_a_special_token_in_the_data_is_text(task, tokenizers, shape):
+    tokenizer = tokenizers[shape]
+    data = dataset("a [MASK] b [SEP]", "<|endoftext|>")
+    plan = make_plan(task, tokenizer, architecture_shape=shape, max_length=64, dataset=data)
+    for item in range(2):
+        ids, row = prompt(plan, item)
+        assert ids.count(tokenizer.mask_id) == (shape == "cloze")
+        assert ids.count(tokenizer.sep_id) == (shape == "cloze")
+        assert shape == "prefix" or ids[row] == tokenizer.mask_id
+        assert tokenizer.pad_id not in ids
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_only_the_end_of_the_text_is_cut(task, tokenizers, shape):
+    tokenizer = tokenizers[shape]
+    text = "the film was good " * 20
+    long, short = (
+        make_plan(
+            task, tokenizer, architecture_shape=shape, max_length=n, dataset=dataset(text, "bad")
+        )
+        for n in (500, 12)
+    )
+    assert (long.truncated, short.truncated, short.truncated_items) == (0, 1, (0,))
+    whole, row = prompt(long, 0)
+    ids, cut_row = prompt(short, 0)
+    assert len(ids) == 12
+    assert prompt(short, 1) == prompt(long, 1)
+    if shape == "prefix":
+        assert ids == whole[:10] + whole[-2:]
+        assert cut_row == 11
+    else:
+        assert ids == [*whole[:11], whole[-1]]
+        assert cut_row == row == 3
+
+
+def test_no_room_for_the_text(task, bpe, wordpiece):
+    for shape, tokenizer, least in (("prefix", bpe, 3), ("cloze", wordpiece, 7)):
+        make_plan(task, tokenizer, architecture_shape=shape, max_length=least)
+        with pytest.raises(MindportError, match=f"takes {least - 1} of {least - 1} tokens"):
+            make_plan(task, tokenizer, architecture_shape=shape, max_length=least - 1)
+
+
+def test_batches(task, bpe):
+    texts = ["good " * n for n in (3, 40, 1, 17, 17)]
+    plan = make_plan(
+        task, bpe, architecture_shape="prefix", max_length=64, batch_size=2,
+        dataset=dataset(*texts),
+    )  # fmt: skip
+    assert [batch.items.tolist() for batch in plan.batches] == [[1, 3], [4, 0], [2]]
+    assert [batch.input_ids.shape for batch in plan.batches] == [(2, 48), (2, 32), (1, 16)]
+    for batch in plan.batches:
+        size, width = batch.input_ids.shape
+        for name in ("input_ids", "attention_mask", "position_ids", "token_type_ids"):
+            array = getattr(batch, name)
+            assert array.shape == (size, width)
+            assert array.dtype == np.int64
+        assert batch.rows.dtype == batch.items.dtype == np.int64
+        assert batch.rows.tolist() == (batch.attention_mask.sum(axis=1) - 1).tolist()
+        assert (batch.input_ids[batch.attention_mask == 0] == bpe.pad_id).all()
+        assert (np.diff(batch.attention_mask, axis=1) <= 0).all()  # padding is on the right
+        assert (batch.position_ids == np.arange(width)).all()
+        assert not batch.token_type_ids.any()
+
+
+def test_widths_stay_within_the_models_positions(task, bpe):
+    data = dataset("good " * 30)
+    plan = make_plan(task, bpe, architecture_shape="prefix", max_length=20, dataset=data)
+    assert plan.batches[0].input_ids.shape == (1, 20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(st.text(alphabet="goodfilm [Z]好\n", min_size=1).filter(str.strip), min_size=1),
+    batch_size=st.integers(1, 5),
+    max_length=st.integers(8, 40),
+)
+def test_every_item_is_there_once(task, bpe, texts, batch_size, max_length):
+    plan = make_plan(
+        task, bpe, architecture_shape="prefix", max_length=max_length, batch_size=batch_size,
+        dataset=dataset(*texts),
+    )  # fmt: skip
+    items = np.concatenate([batch.items for batch in plan.batches])
+    assert sorted(items) == list(range(len(texts)))
+    tail = bpe.encode(" It was")
+    for item, text in enumerate(texts):
+        ids, row = prompt(plan, item)
+        assert ids[-2:] == tail
+        assert row == len(ids) - 1 < max_length
+        own = bpe.encode(" ".join(text.split()))
+        assert ids[:-2] == own[: max_length - 2]
+        assert (item in plan.truncated_items) == (len(own) > max_length - 2)
+
+
+def test_limit_keeps_the_labels_balanced(task, bpe):
+    plan = make_plan(task, bpe, architecture_shape="prefix", max_length=64, limit=2)
+    assert plan.ids == ("a", "b")
+    assert plan.label_indices == (1, 0)
+    assert plan.duplicates == 0
+    assert make_plan(task, bpe, architecture_shape="prefix", max_length=64).duplicates == 1
+
+
+@pytest.mark.parametrize("option", ["limit", "batch_size", "max_length"])
+def test_numbers_below_one(task, bpe, option):
+    options = {"max_length": 64, option: 0}
+    with pytest.raises(MindportError, match=f"{option} must be 1 or more"):
+        make_plan(task, bpe, architecture_shape="prefix", **options)
+
+
+def test_shapes_that_do_not_go(task, bpe, wordpiece):
+    with pytest.raises(MindportError, match="vocabulary lacks: mask, cls, sep"):
+        make_plan(task, bpe, architecture_shape="cloze", max_length=64)
+    only = replace(task, templates={"cloze": task.templates["cloze"]})
+    with pytest.raises(MindportError, match="has no prefix template"):
+        make_plan(only, bpe, architecture_shape="prefix", max_length=64)
+    swapped = replace(task, templates={"prefix": Template("[X] [Z] .")})
+    with pytest.raises(MindportError, match="never reads what follows"):
+        make_plan(swapped, bpe, architecture_shape="prefix", max_length=64)
+    # A cloze model may well read its answer at the end.
+    ending = replace(task, templates={"cloze": Template("[X] It was [Z]")})
+    plan = make_plan(ending, wordpiece, architecture_shape="cloze", max_length=64)
+    assert wordpiece.pieces(prompt(plan, 3)[0]) == [
+        "[CLS]", "terrible", "it", "was", "[MASK]", "[SEP]"
+    ]  # fmt: skip
+
+
+def test_data_that_does_not_go(task, bpe, wordpiece):
+    other = PromptDataset((InputExample("a", "x", "neutral"),))
+    with pytest.raises(MindportError, match="'neutral' of example 'a' has no words"):
+        make_plan(task, bpe, architecture_shape="prefix", max_length=64, dataset=other)
+    # BERT's cleaning drops control characters; nothing is left of this text.
+    with pytest.raises(MindportError, match="example '0' has no tokens"):
+        make_plan(
+            task, wordpiece, architecture_shape="cloze", max_length=64, dataset=dataset("\u200b")
+        )
+
+
+def test_fields_of_the_data(task, bpe):
+    template = Template("[title]: [X] It was [Z]")
+    data = PromptDataset((InputExample("a", "good", "positive", {"title": "the film"}),))
+    made = replace(task, templates={"prefix": template})
+    plan = make_plan(made, bpe, architecture_shape="prefix", max_length=64, dataset=data)
+    assert "".join(bpe.pieces(prompt(plan, 0)[0])) == "the film: good It was"
+
+
+def test_the_digest_covers_what_is_asked(task, bpe, plan):
+    again = make_plan(task, bpe, architecture_shape="prefix", max_length=64, batch_size=2)
+    assert again.digest == plan.digest
+    batch = plan.batches[0]
+    ids = batch.input_ids.copy()
+    ids[0, 0] += 1
+    changes = [
+        {"texts": ("x", *plan.texts[1:])},
+        {"label_token_ids": plan.label_token_ids[::-1]},
+        {"tokenizer_hash": "0"},
+        {"aggregate": "max"},
+        {"batches": (replace(batch, input_ids=ids), *plan.batches[1:])},
+        {"batches": plan.batches[::-1]},
+    ]
+    digests = {replace(plan, **change).digest for change in changes}
+    assert len(digests | {plan.digest}) == len(changes) + 1
+
+
+def test_save_and_load(plan, tmp_path):
+    folder = tmp_path / "deep" / "plan"
+    plan.save(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.safetensors"]
+    assert [path.name for path in folder.parent.iterdir()] == ["plan"]
+    loaded = Plan.load(folder)
+    assert loaded.digest == plan.digest
+    assert loaded.label_words == (("bad", "terrible"), ("good", "great"))
+    for a, b in zip(loaded.batches, plan.batches, strict=True):
+        assert (a.input_ids == b.input_ids).all()
+        assert a.rows.flags.writeable
+    with pytest.raises(DestinationError, match="exists already"):
+        plan.save(folder)
+
+
+def edit_json(change):
+    def damage(folder):
+        content = json.loads((folder / "plan.json").read_text())
+        change(content)
+        (folder / "plan.json").write_text(json.dumps(content))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: (f / "plan.json").unlink(), "no prompt plan"),
+        (lambda f: (f / "plan.safetensors").unlink(), "no prompt plan"),
+        (lambda f: (f / "plan.json").write_text("{"), "no prompt plan"),
+        (lambda f: (f / "plan.json").write_text("[]"), "or is none"),
+        (lambda f: (f / "plan.safetensors").write_bytes(b"\x80\x04pickle"), "no prompt plan"),
+        (edit_json(lambda c: c.update(schema=2)), "another version"),
+        (edit_json(lambda c: c.pop("labels")), "lacks a part"),
+        (edit_json(lambda c: c.pop("digest")), "lacks a part"),
+        (edit_json(lambda c: c.update(surprise=1)), "lacks a part"),
+        (edit_json(lambda c: c.update(batches=9)), "lacks a part"),
+        (edit_json(lambda c: c.update(batches="x")), "lacks a part"),
+        (edit_json(lambda c: c.update(batches=1)), "digest does not match"),
+        (edit_json(lambda c: c["texts"].reverse()), "digest does not match"),
+    ],
+)
+def test_damaged_plans(plan, tmp_path, damage, said):
+    folder = tmp_path / "plan"
+    plan.save(folder)
+    damage(folder)
+    with pytest.raises(CheckpointError, match=said):
+        Plan.load(folder)
+
+
+def test_a_task_can_be_made_without_a_file(bpe, task, tmp_path):
+    made = Task(
+        "mine", 1, "d", DataFile(tmp_path / "none.jsonl"), task.verbalizer,
+        {"prefix": Template("[X] It was [Z]")}, 0.5,
+    )  # fmt: skip
+    data = dataset("good")
+    plan = make_plan(made, bpe, architecture_shape="prefix", max_length=9, dataset=data)
+    assert len(plan) == 1
