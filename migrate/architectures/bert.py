@@ -73,6 +73,7 @@ MLM_TIED = (
         Parameter("cls.predictions.decoder", Kind.BIAS, ("vocab_size",)),
         to="cls.predictions",
         to_kind=Kind.BIAS,
+        unless="tie_word_embeddings",
     ),
 )
 NSP = _dense("cls.seq_relationship", "2", "hidden_size")

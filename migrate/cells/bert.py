@@ -36,7 +36,8 @@ class BertEmbeddings(nn.Cell):
     def __init__(self, config: Any) -> None:
         super().__init__()
         width, std = config.hidden_size, config.initializer_range
-        self.word_embeddings = embedding(config.vocab_size, width, std)
+        self.pad_token_id = config.pad_token_id
+        self.word_embeddings = embedding(config.vocab_size, width, std, config.pad_token_id)
         self.position_embeddings = embedding(config.max_position_embeddings, width, std)
         self.token_type_embeddings = embedding(config.type_vocab_size, width, std)
         self.LayerNorm = layer_norm(width, config.layer_norm_eps)
@@ -58,6 +59,9 @@ class BertEmbeddings(nn.Cell):
         if token_type_ids is None:
             token_type_ids = ops.zeros_like(position_ids)  # (1, seq)
         words = self.word_embeddings(input_ids)  # (batch, seq, width)
+        if self.training:  # the embedding of padding is not learnt
+            padding = ops.equal(input_ids, self.pad_token_id)[..., None]  # (batch, seq, 1)
+            words = ops.where(padding, ops.stop_gradient(words), words)
         words = words + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(words + self.position_embeddings(position_ids)))
 
@@ -236,7 +240,7 @@ class BertModel(PretrainedModel):
 
     architecture = "bert"
     head = "none"
-    outputs = ("last_hidden_state", "pooler_output")
+    outputs: tuple[str, ...] = ("last_hidden_state", "pooler_output")
 
     def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
         super().__init__(config)

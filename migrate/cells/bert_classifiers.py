@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mindspore import Tensor, nn, ops
 
 from mindport.migrate.cells.bert import BertModel
 from mindport.migrate.cells.layers import classification_loss, cross_entropy, dense
 from mindport.migrate.cells.pretrained import PretrainedModel
+from mindport.migrate.errors import ConfigError
 
 
 def _dropout(config: Any) -> nn.Dropout:
@@ -21,6 +22,7 @@ class BertForSequenceClassification(PretrainedModel):
 
     architecture = "bert"
     head = "sequence-classification"
+    label_limits: ClassVar = {"labels": "num_labels"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -69,6 +71,7 @@ class BertForTokenClassification(PretrainedModel):
 
     architecture = "bert"
     head = "token-classification"
+    label_limits: ClassVar = {"labels": "num_labels"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -120,6 +123,11 @@ class BertForQuestionAnswering(PretrainedModel):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         config = self.config
+        if config.num_labels != 2:
+            raise ConfigError(
+                f"Question answering needs 2 labels, begin and end; the config has "
+                f"{config.num_labels}."
+            )
         self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = dense(config.hidden_size, config.num_labels, config.initializer_range)
 

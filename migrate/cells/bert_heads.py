@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import initializer
 
 from mindport.migrate.cells.bert import BertModel
@@ -13,6 +13,7 @@ from mindport.migrate.cells.layers import (
     cross_entropy,
     dense,
     layer_norm,
+    project,
 )
 from mindport.migrate.cells.pretrained import PretrainedModel
 
@@ -39,7 +40,8 @@ class BertLMPredictionHead(nn.Cell):
     """Scores every word at every place.
 
     Args:
-        config: The resolved config. If the embeddings are tied there is no matrix here.
+        config: The resolved config. If the embeddings are tied there is no matrix here; if not,
+            the decoder brings a bias of its own, and ``bias`` is stored but, as upstream, unused.
     """
 
     def __init__(self, config: Any) -> None:
@@ -48,9 +50,7 @@ class BertLMPredictionHead(nn.Cell):
         self.bias = Parameter(initializer("zeros", (config.vocab_size,)), name="bias")
         self.tied = config.tie_word_embeddings
         if not self.tied:
-            self.decoder = dense(
-                config.hidden_size, config.vocab_size, config.initializer_range, bias=False
-            )
+            self.decoder = dense(config.hidden_size, config.vocab_size, config.initializer_range)
 
     def construct(self, hidden: Tensor, words: Tensor) -> Tensor:
         """Map ``(batch, seq, width)`` to ``(batch, seq, vocab)``.
@@ -59,8 +59,8 @@ class BertLMPredictionHead(nn.Cell):
             hidden: ``(batch, seq, width)``.
             words: ``(vocab, width)``, the word embeddings, used if tied.
         """
-        matrix = words if self.tied else self.decoder.weight
-        return ops.dense(self.transform(hidden), matrix, self.bias)
+        hidden = self.transform(hidden)
+        return project(hidden, words) + self.bias if self.tied else self.decoder(hidden)
 
 
 class BertHeads(nn.Cell):
@@ -87,6 +87,7 @@ class BertForMaskedLM(PretrainedModel):
 
     architecture = "bert"
     head = "mlm"
+    label_limits: ClassVar = {"labels": "vocab_size"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -131,6 +132,7 @@ class BertForNextSentencePrediction(PretrainedModel):
 
     architecture = "bert"
     head = "nsp"
+    label_limits: ClassVar = {"labels": 2}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -176,6 +178,7 @@ class BertForPreTraining(PretrainedModel):
     head = "pretraining"
     outputs = ("prediction_logits", "seq_relationship_logits")
     loss_inputs = ("labels", "next_sentence_label")
+    label_limits: ClassVar = {"labels": "vocab_size", "next_sentence_label": 2}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

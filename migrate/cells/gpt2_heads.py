@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import mindspore
 from mindspore import Tensor, ops
 
 from mindport.migrate.cells.generation import Generator
 from mindport.migrate.cells.gpt2 import Cache, GPT2Model
-from mindport.migrate.cells.layers import classification_loss, cross_entropy, dense
+from mindport.migrate.cells.layers import classification_loss, cross_entropy, dense, project
 from mindport.migrate.cells.pretrained import PretrainedModel
 from mindport.migrate.errors import MindportError
 
@@ -19,6 +19,7 @@ class GPT2LMHeadModel(Generator, PretrainedModel):
 
     architecture = "gpt2"
     head = "lm"
+    label_limits: ClassVar = {"labels": "vocab_size"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -76,7 +77,7 @@ class GPT2LMHeadModel(Generator, PretrainedModel):
         if logits_to_keep:
             hidden = hidden[:, -logits_to_keep:]
         if self.tied:
-            logits = ops.dense(hidden, self.transformer.wte.embedding_table)  # (batch, seq, vocab)
+            logits = project(hidden, self.transformer.wte.embedding_table)  # (batch, seq, vocab)
         else:
             logits = self.lm_head(hidden)
         if labels is None:
@@ -94,6 +95,7 @@ class GPT2ForSequenceClassification(PretrainedModel):
 
     architecture = "gpt2"
     head = "sequence-classification"
+    label_limits: ClassVar = {"labels": "num_labels"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

@@ -14,6 +14,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
 IGNORE_INDEX = -100  # a label with this value adds nothing to a loss
+_MATMUL = ops.MatMul(transpose_b=True)
 
 # MindSpore's GELU is the tanh approximation unless told otherwise: always say which.
 ACTIVATIONS: Mapping[str, Callable[[], nn.Cell]] = {
@@ -28,14 +29,23 @@ def dense(in_size: int, out_size: int, std: float, bias: bool = True) -> nn.Dens
     return nn.Dense(in_size, out_size, Normal(std), "zeros", has_bias=bias)
 
 
-def embedding(rows: int, width: int, std: float) -> nn.Embedding:
-    """Return ``ids -> (*ids.shape, width)`` with a table of standard deviation ``std``."""
-    return nn.Embedding(rows, width, embedding_table=Normal(std))
+def embedding(rows: int, width: int, std: float, padding: int | None = None) -> nn.Embedding:
+    """Return ``ids -> (*ids.shape, width)``, of standard deviation ``std``, but 0 for padding."""
+    return nn.Embedding(rows, width, embedding_table=Normal(std), padding_idx=padding)
 
 
 def layer_norm(width: int, eps: float) -> nn.LayerNorm:
     """Return a norm over the last axis; MindSpore's own ``eps`` would be 1e-7."""
     return nn.LayerNorm((width,), epsilon=float(eps))
+
+
+def project(hidden: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply ``(..., in)`` with a matrix ``(out, in)`` that belongs to another module.
+
+    ``ops.dense`` would do it in one word, but in graph mode it falls back to dynamic shapes.
+    """
+    flat = hidden.reshape(-1, hidden.shape[-1])  # (count, in)
+    return _MATMUL(flat, matrix).reshape(*hidden.shape[:-1], matrix.shape[0])
 
 
 def lowest(dtype: mindspore.dtype.Type) -> float:

@@ -7,6 +7,7 @@ what fits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +96,9 @@ def read_checkpoint(file: Path) -> dict[str, Parameter]:
         raise CheckpointError(f"{file} cannot be read: {str(error).strip()}") from None
 
 
-def checkpoint_dtype(file: Path) -> mindspore.dtype.Type:
-    """Return the dtype that all parameters of a file have, or float32 if they differ."""
-    dtypes = {parameter.dtype for parameter in read_checkpoint(file).values()}
+def common_dtype(stored: Mapping[str, Parameter]) -> mindspore.dtype.Type:
+    """Return the dtype that all these parameters have, or float32 if they differ."""
+    dtypes = {parameter.dtype for parameter in stored.values()}
     return dtypes.pop() if len(dtypes) == 1 else mindspore.float32
 
 
@@ -111,7 +112,16 @@ def load_parameters(cell: nn.Cell, path: str | Path) -> LoadReport:
     Raises:
         CheckpointError: If the file cannot be read.
     """
-    stored = read_checkpoint(Path(path))
+    return copy_parameters(cell, read_checkpoint(Path(path)))
+
+
+def copy_parameters(cell: nn.Cell, stored: Mapping[str, Parameter]) -> LoadReport:
+    """Copy the parameters that fit into a network, and report on all.
+
+    Args:
+        cell: The network; keeps its dtypes, and its values where there are no others.
+        stored: Parameters by name, as :func:`read_checkpoint` returns them.
+    """
     wanted = {parameter.name: parameter for parameter in cell.get_parameters()}
     loaded, mismatched, cast = {}, [], []
     for name, parameter in wanted.items():
@@ -139,7 +149,7 @@ def load_parameters(cell: nn.Cell, path: str | Path) -> LoadReport:
         mindspore.load_param_into_net(cell, loaded, strict_load=True) if loaded else (skipped, [])
     )
     if (sorted(left[0]), list(left[1])) != (sorted(skipped), []):
-        raise CheckpointError(f"MindSpore did not load from {path} what it was given: {left}.")
+        raise CheckpointError(f"MindSpore did not load what it was given, but for {left}.")
     return report
 
 

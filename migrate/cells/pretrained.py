@@ -14,10 +14,12 @@ from mindspore import Tensor, context, mutable, nn
 
 from mindport.migrate.architecture import Head, Tap, network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.cells.layers import IGNORE_INDEX
 from mindport.migrate.cells.loading import (
-    checkpoint_dtype,
+    common_dtype,
+    copy_parameters,
     find_checkpoint,
-    load_parameters,
+    read_checkpoint,
     require_clean,
 )
 from mindport.migrate.config import read_config_file, resolve_config
@@ -102,12 +104,15 @@ class PretrainedModel(nn.Cell):
         head: Name of the head in it.
         outputs: Names of what ``construct`` always returns.
         loss_inputs: Names of the inputs that, when all are given, make it return ``loss`` first.
+        label_limits: By the name of an input, how many classes its labels choose from, as a number
+            or the name of a config field.
     """
 
     architecture: ClassVar[str]
     head: ClassVar[str]
-    outputs: ClassVar[tuple[str, ...]] = ("logits",)
+    outputs: tuple[str, ...] = ("logits",)
     loss_inputs: ClassVar[tuple[str, ...]] = ("labels",)
+    label_limits: ClassVar[Mapping[str, str | int]] = {}
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -163,7 +168,7 @@ class PretrainedModel(nn.Cell):
         """
         limits = self.limits()
         ids = inputs["input_ids"]
-        if ids.ndim != 2:
+        if ids.ndim != 2 or 0 in ids.shape:
             raise MindportError(f"input_ids has shape {tuple(ids.shape)}, not (batch, seq).")
         batch, seq = ids.shape
         first, keys = 0, seq
@@ -186,6 +191,12 @@ class PretrainedModel(nn.Cell):
         for name, limit in limits.items():
             if inputs.get(name) is not None:
                 _check_ids(name, inputs[name].asnumpy(), limit)
+        for name, classes in self.label_limits.items():
+            if inputs.get(name) is not None:
+                labels = inputs[name].asnumpy()
+                limit = vars(self.config)[classes] if isinstance(classes, str) else classes
+                if labels.dtype.kind in "iu" and limit > 1:  # of one class: regression
+                    _check_ids(name, labels[labels != IGNORE_INDEX], limit)
 
     @classmethod
     def description(cls) -> Head:
@@ -223,6 +234,7 @@ class PretrainedModel(nn.Cell):
         """Give every parameter, and with them the whole computation, another dtype; in place."""
         for parameter in self.get_parameters():
             parameter.set_dtype(dtype)
+        self.compile_cache.clear()  # a graph keeps the dtypes that it was compiled for
         return self
 
     @classmethod
@@ -249,8 +261,9 @@ class PretrainedModel(nn.Cell):
         file = find_checkpoint(Path(path), cls.architecture)
         config = read_config_file(file.parent / "config.json")
         model = cls(config)
-        model.cast_parameters(dtype or checkpoint_dtype(file))
-        report = load_parameters(model, file)
+        stored = read_checkpoint(file)
+        model.cast_parameters(dtype or common_dtype(stored))
+        report = copy_parameters(model, stored)
         if strict:
             require_clean(report, file, cls.architecture)
         model.set_train(False)
@@ -276,10 +289,8 @@ def _tensor(value: Any) -> Any:
 
 
 def _check_ids(name: str, ids: np.ndarray, limit: int) -> None:
-    """Check that all ids lie in ``[0, limit)`` or are the label that does not count."""
-    if ids.size == 0:
-        raise MindportError(f"{name} is empty.")
-    low, high = int(ids.min()), int(ids.max())
+    """Check that all ids lie in ``[0, limit)``."""
+    low, high = int(ids.min(initial=0)), int(ids.max(initial=0))
     if low < 0 or high >= limit:
         bad = low if low < 0 else high
         raise MindportError(f"{name} holds {bad}, outside [0, {limit}).")

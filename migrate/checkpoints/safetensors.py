@@ -52,7 +52,8 @@ class SafetensorsReader:
     def read(self, name: str) -> np.ndarray:
         """Return one tensor, a copy of its bytes in the file."""
         array: np.ndarray = self._file.get_tensor(name)
-        return array
+        # MindSpore registers a bfloat16 of its own; where it is loaded, that one may come.
+        return array.view(DTYPES[self.infos[name].dtype].numpy)
 
 
 def write_safetensors(

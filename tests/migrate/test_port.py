@@ -148,11 +148,19 @@ class TestTied:
         assert list(tmp_path.glob("*ms*")) == []
 
 
-def test_untied_head_is_a_parameter_of_its_own(checkpoint, tmp_path):
-    source = checkpoint("gpt2", "lm", tie_word_embeddings=False)
-    there = port(prepare(source, "gpt2"), tmp_path / "ms")
-    assert "lm_head.weight" in arrays_of(there)
-    assert_same(arrays_of(source), arrays_of(port(prepare(there, "gpt2"), tmp_path / "back")))
+@pytest.mark.parametrize(
+    ("architecture", "head", "own"),
+    [
+        ("gpt2", "lm", ["lm_head.weight"]),
+        ("bert", "mlm", ["cls.predictions.decoder.weight", "cls.predictions.decoder.bias"]),
+    ],
+)
+def test_untied_head_has_parameters_of_its_own(checkpoint, tmp_path, architecture, head, own):
+    source = checkpoint(architecture, head, tie_word_embeddings=False)
+    there = port(prepare(source, architecture), tmp_path / "ms")
+    assert set(own) <= set(arrays_of(there))
+    back = port(prepare(there, architecture), tmp_path / "back")
+    assert_same(arrays_of(source), arrays_of(back))
 
 
 def test_buffers_are_dropped_with_a_reason(edited):
