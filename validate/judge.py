@@ -208,5 +208,6 @@ def _success(evidence: Evidence) -> str:
         f"no tap uses more than {used:.0%} of its tolerance"
     )
     if evidence.prompts is not None:
-        said += f"; {_prompt_summary(evidence.prompts)}"
+        same = evidence.prompts.items - len(evidence.prompts.flips)
+        said += f"; {same} of {evidence.prompts.items} prompts get the same label"
     return said

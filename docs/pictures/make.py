@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -16,12 +17,21 @@ from mindport.migrate.port import port, prepare
 from mindport.validate import Request, Verdict, embedded_checkpoint, validate
 from mindport.validate.report.terminal import print_verdict
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.absolute()
 
 
 def draw(name: str, command: str, verdict: Verdict) -> None:
     """Write ``name.svg`` with a command line and the verdict that it prints."""
-    console = Console(record=True, width=112, force_terminal=True, highlight=False)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        _record(
+            name,
+            command,
+            verdict,
+            Console(file=nowhere, record=True, width=104, force_terminal=True, highlight=False),
+        )
+
+
+def _record(name: str, command: str, verdict: Verdict, console: Console) -> None:
     console.print(f"[bold]$ {command}[/]")
     print_verdict(console, verdict)
     svg = console.export_svg(title="mindport", unique_id=name)
@@ -35,7 +45,8 @@ def main() -> None:
     draw("pass", command, validate(Request("gpt2", mode="graph", prompts="sentiment")))
 
     with tempfile.TemporaryDirectory() as scratch:
-        ported = port(prepare(embedded_checkpoint("gpt2"), "gpt2"), Path(scratch) / "gpt2-ms")
+        os.chdir(scratch)
+        ported = port(prepare(embedded_checkpoint("gpt2"), "gpt2"), Path("./gpt2-ms"))
         weights = ported / "model.safetensors"
         tensors = load_file(weights)
         # The mistake of a port by hand: this Conv1D is square, so nothing complains.

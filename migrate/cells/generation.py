@@ -184,7 +184,9 @@ def sample(
     probabilities = filtered_probabilities(logits, temperature, top_k, top_p)
     edges = probabilities.cumsum(-1)  # (batch, vocab)
     draws = random.random((len(logits), 1)) * edges[:, -1:]
-    return (edges <= draws).sum(-1)  # the first token whose edge lies beyond the draw
+    # The first token whose edge lies beyond the draw.
+    tokens: np.ndarray = (edges <= draws).sum(-1)
+    return tokens
 
 
 def filtered_probabilities(
@@ -195,7 +197,7 @@ def filtered_probabilities(
     if 0 < top_k < scores.shape[-1]:
         smallest = np.sort(scores, axis=-1)[:, -top_k, None]  # (batch, 1), the k-th largest
         scores = np.where(scores < smallest, -np.inf, scores)
-    probabilities = np.exp(scores - scores.max(-1, keepdims=True))
+    probabilities: np.ndarray = np.exp(scores - scores.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
     if top_p < 1:
         order = np.argsort(-probabilities, axis=-1, kind="stable")  # likeliest first

@@ -277,7 +277,8 @@ def _fields(config: Any) -> Mapping[str, Any]:
     if hasattr(config, "to_dict"):
         fields: Mapping[str, Any] = config.to_dict()
         return fields
-    return vars(config)
+    namespace: Mapping[str, Any] = vars(config)
+    return namespace
 
 
 def _tensor(value: Any) -> Any:

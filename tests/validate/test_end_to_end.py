@@ -186,6 +186,39 @@ def test_a_single_torch_file_is_a_reference(validate, tmp_path):
     assert code == 0, output
 
 
+def test_what_a_head_leaves_behind_is_no_fault(validate, tmp_path, checkpoint, monkeypatch):
+    """As the hub's bert-base-uncased: TensorFlow's names, more heads than the config's class."""
+    folder = tmp_path / "legacy"
+    shutil.copytree(checkpoint("bert", "pretraining"), folder)
+    tensors = load_file(folder / "model.safetensors")
+    legacy = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    for modern, old in legacy.items():
+        tensors = {name.replace(modern, old): array for name, array in tensors.items()}
+    tensors["bert.embeddings.position_ids"] = np.arange(64)[None]
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    monkeypatch.chdir(tmp_path)  # a relative path must reach the workers as well
+    code, verdict, output = validate("bert", "--checkpoint", "legacy", "--head", "nsp")
+    assert code == 0, output
+    assert "cls.predictions.bias" in verdict["load"]["reference"]["unexpected"]
+    assert verdict["load"]["candidate"]["unexpected"] == []
+
+
+def test_a_body_without_prefix_and_with_buffers(validate, tmp_path, checkpoint):
+    """As the hub's gpt2."""
+    folder = tmp_path / "bare"
+    shutil.copytree(checkpoint("gpt2", "lm"), folder)
+    tensors = {
+        name.removeprefix("transformer."): array
+        for name, array in load_file(folder / "model.safetensors").items()
+    }
+    tensors["h.0.attn.bias"] = np.tril(np.ones((1, 1, 64, 64), np.float32))
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    code, _, output = validate("gpt2", "--checkpoint", folder)
+    assert code == 0, output
+
+
 def test_other_weights_are_noticed_and_fail(validate, tmp_path, checkpoint):
     ported = port(prepare(checkpoint("gpt2", "lm", seed=1), "gpt2"), tmp_path / "ms")
     code, verdict, _ = validate("gpt2", "--checkpoint", checkpoint("gpt2", "lm"),

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from mindport.validate.verdict import TapResult, Verdict
 
-_BADGES = {"pass": "[bold green]PASS[/]", "fail": "[bold red]FAIL[/]",
-           "not-run": "[bold yellow]NOT RUN[/]"}  # fmt: skip
+_BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
+           "not-run": "[bold yellow]NOT RUN [/]"}  # fmt: skip
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
@@ -26,13 +26,11 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         if side in verdict.identity:
             origin = verdict.checkpoint[side]["origin"]
             line = _identity_line(verdict.identity[side])
-            console.print(
-                f"[bold]{side:10}[/] {escape(line)}; weights: {escape(origin)}", soft_wrap=True
-            )
+            console.print(f"[bold]{side:10} [/]{escape(line)}; weights: {escape(origin)}")
     if verdict.inputs:
-        console.print(f"[bold]{'inputs':10}[/] {escape(_inputs_line(verdict.inputs))}")
+        console.print(f"[bold]{'inputs':10} [/]{escape(_inputs_line(verdict.inputs))}")
     if verdict.policy:
-        console.print(f"[bold]{'tolerance':10}[/] {escape(_policy_line(verdict.policy))}")
+        console.print(f"[bold]{'tolerance':10} [/]{escape(_policy_line(verdict.policy))}")
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))
@@ -41,13 +39,13 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         _print_prompts(console, verdict.prompts)
     console.print()
     for notice in verdict.notices:
-        console.print(f"[yellow]note[/] {escape(notice)}", soft_wrap=True)
-    console.print(f"{_BADGES[verdict.verdict]} {escape(verdict.headline)}", soft_wrap=True)
+        console.print(f"[yellow]note [/]{escape(notice)}")
+    console.print(f"{_BADGES[verdict.verdict]}{escape(verdict.headline)}")
     for reason in verdict.not_run:
         if reason["hint"]:
-            console.print(f"[bold]try:[/] {escape(reason['hint'])}", soft_wrap=True)
+            console.print(f"[bold]try: [/]{escape(reason['hint'])}")
         for line in reason["last_lines"]:
-            console.print(f"  | {escape(line)}", soft_wrap=True)
+            console.print(f"  | {escape(line)}")
 
 
 def _identity_line(identity: Mapping[str, Any]) -> str:
@@ -108,7 +106,6 @@ def _share(share: float) -> str:
 
 def _print_prompts(console: Console, prompts: Mapping[str, Any]) -> None:
     console.print(
-        f"[bold]prompts[/]    task {escape(prompts['task'])}, {prompts['items']} items: "
-        f"{escape(prompts['summary'])}",
-        soft_wrap=True,
+        f"[bold]prompts    [/]task {escape(prompts['task'])}, {prompts['items']} items: "
+        f"{escape(prompts['summary'])}"
     )
