@@ -5,17 +5,20 @@ set -eu
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+cd "$work"
 
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
-run() { say "$@"; "$@"; }
+run() {
+    printf '\n\033[1m$ %s\033[0m\n' "$*"
+    "$@"
+}
 
 for model in gpt2 bert; do
-    weights=$(python -c "from mindport.validate import embedded_checkpoint as e; print(e('$model'))")
-    say migrate $model EMBEDDED "./$model-ms"
-    migrate $model "$weights" "$work/$model-ms"
+    ln -s "$(python -c "from mindport.validate import embedded_checkpoint as e; print(e('$model'))")" "$model-hf"
+    run migrate "$model" "./$model-hf" "./$model-ms"
     for mode in eager graph; do
-        say validate $model --candidate-checkpoint "./$model-ms" --mode $mode --prompts topic
-        validate $model --candidate-checkpoint "$work/$model-ms" --mode $mode --prompts topic
+        run validate "$model" --candidate-checkpoint "./$model-ms" --mode "$mode" --prompts topic
     done
-    run validate $model --prompts sentiment --quiet
+    run validate "$model" --prompts sentiment --quiet
 done
+
+printf '\nBoth models were ported, and every layer and every label agrees with PyTorch.\n'

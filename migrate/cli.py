@@ -20,7 +20,7 @@ from mindport.migrate.convert import FORMATS
 from mindport.migrate.detect import choose_head, detect_dialect
 from mindport.migrate.dialect import DIALECTS
 from mindport.migrate.errors import MindportError, PlanError
-from mindport.migrate.port import Prepared, port, prepare
+from mindport.migrate.porting import Prepared, port, prepare
 from mindport.migrate.report import (
     inspection,
     migration_report,

@@ -21,7 +21,7 @@ from mindport.migrate.dialect import TORCH
 from mindport.migrate.errors import CheckpointError, ConfigError, MindportError, did_you_mean
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.manifest import changed_files, read_manifest, sha256_of
-from mindport.migrate.port import Prepared, port
+from mindport.migrate.porting import Prepared, port
 
 EMBEDDED = "embedded"
 RANDOM = "random"

@@ -12,7 +12,7 @@ import numpy as np
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.errors import MindportError, PlanError
-from mindport.migrate.port import Prepared, prepare
+from mindport.migrate.porting import Prepared, prepare
 from mindport.prompts import (
     Plan,
     PromptParity,

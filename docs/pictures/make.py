@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from mindport.migrate.port import port, prepare
+from mindport.migrate.porting import port, prepare
 from mindport.validate import Request, Verdict, embedded_checkpoint, validate
 from mindport.validate.report.terminal import print_verdict
 

@@ -11,7 +11,7 @@ from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
-from mindport.migrate.port import port, prepare
+from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import backend_names, load_backend
 from mindport.validate.case import Case, Run
 from mindport.validate.inputs import make_inputs

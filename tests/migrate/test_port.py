@@ -23,7 +23,7 @@ from mindport.migrate.errors import (
 from mindport.migrate.manifest import changed_files
 from mindport.migrate.operations import COPY, TRANSPOSE
 from mindport.migrate.plan import Entry
-from mindport.migrate.port import port, prepare
+from mindport.migrate.porting import port, prepare
 
 
 def arrays_of(path):

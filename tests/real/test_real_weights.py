@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.manifest import sha256_of
-from mindport.migrate.port import port, prepare
+from mindport.migrate.porting import port, prepare
 from mindport.validate.cli import main
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("frameworks")]

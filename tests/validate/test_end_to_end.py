@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import mindport.validate
 from mindport.migrate.architectures import architecture_names
-from mindport.migrate.port import port, prepare
+from mindport.migrate.porting import port, prepare
 from mindport.validate import embedded_checkpoint
 from mindport.validate.cli import main
 
