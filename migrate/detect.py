@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mindport.migrate.architecture import Architecture, Head
+from mindport.migrate.architecture import Architecture, Head, Kind
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.dialect import MINDSPORE, TORCH, Dialect
 from mindport.migrate.errors import ConfigError, MindportError, did_you_mean
@@ -18,6 +18,23 @@ def detect_dialect(names: Iterable[str]) -> Dialect:
     Only MindSpore calls an embedding ``embedding_table``, and every model here has embeddings.
     """
     return MINDSPORE if any(name.endswith(".embedding_table") for name in names) else TORCH
+
+
+def holds_embeddings(architecture: Architecture, names: Iterable[str], dialect: Dialect) -> bool:
+    """Return whether an embedding of the architecture is stored under the dialect's spelling.
+
+    Unlike :func:`detect_dialect` this tells a checkpoint of another layout from one that lacks
+    its embeddings.
+    """
+    stored = set(names)
+    modules = {
+        p.module for h in architecture.heads.values() for p in h.body if p.kind is Kind.EMBEDDING
+    }
+    return any(
+        prefix + dialect.spell(module, Kind.EMBEDDING) in stored
+        for module in modules
+        for prefix in ("", architecture.prefix)
+    )
 
 
 def refuse_other_architecture(

@@ -16,8 +16,8 @@ from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
 from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
-from mindport.migrate.detect import choose_head, detect_dialect
-from mindport.migrate.dialect import TORCH
+from mindport.migrate.detect import choose_head, detect_dialect, holds_embeddings
+from mindport.migrate.dialect import DIALECTS, TORCH
 from mindport.migrate.errors import CheckpointError, ConfigError, MindportError, did_you_mean
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.manifest import changed_files, read_manifest, sha256_of
@@ -205,13 +205,13 @@ def candidate_folder(prepared: Prepared, given: Path | None, dialect: str, work:
             return Candidate(prepared.source.folder, (), "the reference's own files")
         return Candidate(port(prepared, work / "candidate"), (), "ported on the fly")
     checkpoint = open_checkpoint(given)
-    layout = detect_dialect(checkpoint.reader.infos).name
-    if layout != dialect:
-        name = prepared.plan.architecture.name
-        raise CheckpointError(
-            f"{given} is in {layout}'s layout; the candidate's backend loads {dialect}'s.",
-            f"Port it first: migrate {name} {given} DST",
-        )
+    architecture, names = prepared.plan.architecture, checkpoint.reader.infos
+    for other in DIALECTS.values():
+        if other.name != dialect and holds_embeddings(architecture, names, other):
+            raise CheckpointError(
+                f"{given} is in {other.name}'s layout; the candidate's backend loads {dialect}'s.",
+                f"Port it first: migrate {architecture.name} {given} DST",
+            )
     notices = _provenance_notices(checkpoint, prepared)
     if checkpoint.path.is_file() or checkpoint.config_path is None:
         config = checkpoint.config_path or prepared.source.config_path

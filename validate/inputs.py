@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -224,5 +223,5 @@ def describe_inputs(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "batch": int(mask.shape[0]),
         "length": int(mask.shape[1]),
         "padded_positions": int(mask.size - np.count_nonzero(mask)),
-        "names": json.loads(json.dumps(sorted(inputs))),
+        "names": sorted(inputs),
     }

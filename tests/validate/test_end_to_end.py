@@ -236,6 +236,21 @@ def test_a_changed_config_is_noticed_and_fails(validate, tmp_path):
     assert any("layer_norm_epsilon" in notice for notice in verdict["notices"])
 
 
+def test_a_head_without_its_body_fails(validate, tmp_path, checkpoint):
+    """The course's notebook: the head was loaded, the whole body was not, and nothing failed."""
+    source = checkpoint("gpt2", "lm", tie_word_embeddings=False)
+    ported = port(prepare(source, "gpt2"), tmp_path / "ms")
+    tensors = load_file(ported / "model.safetensors")
+    (ported / "model.safetensors").unlink()
+    save_file({"lm_head.weight": tensors["lm_head.weight"]}, ported / "model.safetensors")
+    code, verdict, output = validate(
+        "gpt2", "--checkpoint", source, "--candidate-checkpoint", ported
+    )
+    assert (code, verdict["first_faulty_tap"]) == (1, "embeddings"), output
+    assert len(verdict["load"]["candidate"]["missing"]) == len(tensors) - 1 == 52
+    assert "52 parameters missing from the checkpoint" in verdict["headline"]
+
+
 def test_nan_in_the_candidate_fails(validate, tmp_path):
     ported = port(prepare(embedded_checkpoint("bert"), "bert"), tmp_path / "ms")
     tensors = load_file(ported / "model.safetensors")

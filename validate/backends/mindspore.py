@@ -70,8 +70,8 @@ class MindSporeSession:
         self._logits = head.output_of("logits") if head.prompts else ""
         self.load_report = LoadReport(
             loaded=len(report.loaded),
-            missing=tuple(sorted(report.missing)),
-            unexpected=tuple(sorted(report.unexpected)),
+            missing=report.missing,
+            unexpected=report.unexpected,
             mismatched=tuple(
                 f"{name}: stored {list(stored)}, the network needs {list(wanted)}"
                 for name, stored, wanted in report.mismatched
