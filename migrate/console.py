@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        # An orderly end, so that no worker and no partial file is left behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             code = function(*args, **kwargs)
         except MindportError as error:
@@ -53,7 +56,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             code = EXIT_USAGE
         except KeyboardInterrupt:
             err().print("interrupted")
-            code = 130
+            code = 128 + signal.SIGINT
         raise SystemExit(code or 0)
 
     return run

@@ -75,6 +75,11 @@ def reference_folder(architecture: Architecture, choice: ReferenceChoice, work: 
     if choice.size is not None:
         raise MindportError("--size is for --checkpoint random.", "Leave it out.")
     if choice.checkpoint == EMBEDDED:
+        if choice.config_file is not None:
+            raise MindportError(
+                "The embedded weights have a config of their own.",
+                "Leave out --config, or use --checkpoint random with it.",
+            )
         return embedded_checkpoint(architecture.name)
     checkpoint = open_checkpoint(resolve_checkpoint(choice.checkpoint))
     if detect_dialect(checkpoint.reader.infos).name != "torch":

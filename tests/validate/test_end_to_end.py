@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -285,6 +291,7 @@ def test_what_cannot_run_here_exits_3(validate, argv, said):
         (("gpt2", "--checkpoint", "random", "--size", "huge"), "huge"),
         (("gpt2", "--checkpoint", "random", "--config", "nowhere.json"), "There is no config"),
         (("gpt2", "--size", "tiny"), "--size is for --checkpoint random"),
+        (("gpt2", "--config", "any.json"), "a config of their own"),
         (("gpt2", "--head", "sequence-classification"), "missing: score.weight"),
         (("gpt2", "--batch", 0), "must be at least 1"),
         (("gpt2", "--length", 999), "positions"),
@@ -313,6 +320,35 @@ def test_torch_against_itself_is_never_a_pass(validate):
     code, verdict, _ = validate("gpt2", "--checkpoint", "random", "--backend", "torch")
     assert code == 1
     assert "compares a framework with itself" in verdict["headline"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(tmp_path, how):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mindport.validate", "gpt2", "--checkpoint", "random"],
+        env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def workers():
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if str(tmp_path).encode() in path.read_bytes():
+                    found.append(path)
+        return found
+
+    for _ in range(300):
+        if len(workers()) == 2:
+            break
+        time.sleep(0.1)
+    else:
+        process.kill()
+        pytest.fail("the workers did not start")
+    process.send_signal(how)
+    assert process.wait(30) == 128 + how
+    assert workers() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_quiet_prints_one_line():
