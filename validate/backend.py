@@ -102,7 +102,9 @@ class Session(Protocol):
 class Backend(Protocol):
     """What a module in ``validate/backends/`` offers."""
 
+    FRAMEWORK: str  # the package that it needs
     DIALECT: str  # the layout of the weights that it loads
+    MODES: tuple[str, ...]  # which of ``eager`` and ``graph`` it has
 
     def open_session(self, run: Run, case: Case) -> Session:
         """Load the weights and return the network.
@@ -129,6 +131,19 @@ def load_backend(name: str) -> Backend:
         raise MindportError(f"There is no backend {name!r}.{did_you_mean(name, backend_names())}")
     backend: Backend = import_module(f"{backends.__name__}.{name}")
     return backend
+
+
+def check_mode(backend: str, mode: str) -> None:
+    """Raise if a backend does not have a mode.
+
+    Raises:
+        MindportError: With the modes that it has.
+    """
+    modes = load_backend(backend).MODES
+    if mode not in modes:
+        raise MindportError(
+            f"The {backend} backend has no {mode} mode.", f"It has: {', '.join(modes)}."
+        )
 
 
 def require(package: str, extra: str) -> Any:

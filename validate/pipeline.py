@@ -22,7 +22,7 @@ from mindport.prompts import (
     make_plan,
     score_rows,
 )
-from mindport.validate.backend import load_backend
+from mindport.validate.backend import check_mode, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case, Run, hash_arrays, prompts_folder, save_case
 from mindport.validate.checkpoints import (
@@ -108,6 +108,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
     """
     architecture = load_architecture(request.architecture)
     backend = load_backend(request.backend)
+    check_mode(request.backend, request.mode)
     policy = choose_policy(request.dtype, request.atol, request.rtol)
     pythons = find_python(request.reference_python), find_python(request.python)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:

@@ -293,6 +293,7 @@ def test_what_cannot_run_here_exits_3(validate, argv, said):
         (("gpt2", "--size", "tiny"), "--size is for --checkpoint random"),
         (("gpt2", "--config", "any.json"), "a config of their own"),
         (("gpt2", "--head", "sequence-classification"), "missing: score.weight"),
+        (("gpt2", "--backend", "torch", "--mode", "graph"), "has no graph mode"),
         (("gpt2", "--batch", 0), "must be at least 1"),
         (("gpt2", "--length", 999), "positions"),
         (("gpt2", "--atol", -1), "at least 0"),
@@ -306,7 +307,7 @@ def test_what_cannot_run_here_exits_3(validate, argv, said):
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
 )  # fmt: skip
 def test_bad_input_exits_2_with_a_sentence(validate, tmp_path, argv, said):
-    if "torch" in argv:
+    if argv == ("bert", "--backend", "torch"):
         ported = port(prepare(embedded_checkpoint("bert"), "bert"), tmp_path / "ms")
         argv = (*argv, "--candidate-checkpoint", ported)
     code, verdict, output = validate(*argv)

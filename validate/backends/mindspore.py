@@ -17,7 +17,9 @@ from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import Identity, LoadReport, require
 from mindport.validate.case import Case, Run
 
+FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
+MODES = ("eager", "graph")
 
 
 def open_session(run: Run, case: Case) -> MindSporeSession:
@@ -26,7 +28,7 @@ def open_session(run: Run, case: Case) -> MindSporeSession:
     What is missing stays at random, as MindSpore's own loading leaves it; the load report says
     so, and no verdict passes with such a report.
     """
-    mindspore = require("mindspore", "mindspore")
+    mindspore = require(FRAMEWORK, "mindspore")
     _select_device(mindspore, run)
     modes = {"eager": mindspore.PYNATIVE_MODE, "graph": mindspore.GRAPH_MODE}
     mindspore.set_context(mode=modes[run.mode])

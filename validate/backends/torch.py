@@ -16,19 +16,17 @@ from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.validate.backend import Identity, LoadReport, require
 from mindport.validate.case import Case, Run
 
+FRAMEWORK = "torch"
 DIALECT = "torch"
+MODES = ("eager",)
 # The plain formula, the one that other frameworks write down too.
 _ATTENTION = "eager"
 
 
 def open_session(run: Run, case: Case) -> TorchSession:
     """Load the weights with ``from_pretrained``."""
-    torch = require("torch", "torch")
+    torch = require(FRAMEWORK, "torch")
     transformers = require("transformers", "torch")
-    if run.mode != "eager":
-        raise EnvironmentUnavailableError(
-            f"The torch backend has no {run.mode} mode.", "Leave its mode at eager."
-        )
     device = _find_device(torch, run.device)
     if run.threads:
         torch.set_num_threads(run.threads)
