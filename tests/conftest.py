@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mindport.migrate.architectures import architecture_names, load_architecture
@@ -40,11 +39,3 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return make
-
-
-def same_arrays(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
-    """Whether two state dicts are the same bit for bit."""
-    return set(a) == set(b) and all(
-        a[n].dtype == b[n].dtype and a[n].shape == b[n].shape and a[n].tobytes() == b[n].tobytes()
-        for n in a
-    )

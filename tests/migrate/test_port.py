@@ -7,51 +7,17 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.convert import port_array
 from mindport.migrate.errors import (
     CheckpointError,
     ConfigError,
-    DestinationError,
     MindportError,
     PlanError,
 )
 from mindport.migrate.manifest import changed_files
-from mindport.migrate.operations import COPY, TRANSPOSE
-from mindport.migrate.plan import Entry
 from mindport.migrate.porting import port, prepare
-
-
-def arrays_of(path):
-    reader = open_checkpoint(path).reader
-    return {name: reader.read(name) for name in reader.infos}
-
-
-def assert_same(a, b):
-    assert set(a) == set(b)
-    for name in a:
-        assert a[name].dtype == b[name].dtype, name
-        assert a[name].shape == b[name].shape, name
-        assert a[name].tobytes() == b[name].tobytes(), name
-
-
-@pytest.fixture
-def edited(checkpoint, tmp_path):
-    """Copy a checkpoint, change its tensors, and return the folder."""
-
-    def edit(architecture, head, change, **config):
-        folder = tmp_path / "edited"
-        shutil.copytree(checkpoint(architecture, head, **config), folder)
-        tensors = load_file(folder / "model.safetensors")
-        tensors = change(tensors) or tensors
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        return folder
-
-    return edit
+from tests.migrate.weights import arrays_of, assert_same
 
 
 @pytest.mark.parametrize("file_format", ["safetensors", "ckpt"])
@@ -258,95 +224,9 @@ def test_unknown_names_get_a_suggestion(checkpoint):
         prepare(source, "gpt2", head="mlm")
 
 
-class TestDestination:
-    def test_existing_is_kept_without_force(self, checkpoint, tmp_path):
-        target = tmp_path / "ms"
-        target.mkdir()
-        (target / "precious").write_text("x")
-        prepared = prepare(checkpoint("gpt2", "lm"), "gpt2")
-        with pytest.raises(DestinationError, match="exists already"):
-            port(prepared, target)
-        assert [p.name for p in target.iterdir()] == ["precious"]
-        port(prepared, target, force=True)
-        assert (target / "model.safetensors").is_file()
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["ms"]
-
-    def test_missing_parent(self, checkpoint, tmp_path):
-        with pytest.raises(DestinationError, match="There is no folder"):
-            port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "no" / "ms")
-
-    def test_a_full_disk_leaves_nothing(self, checkpoint, tmp_path, monkeypatch):
-        def full(*_):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr("mindport.migrate.convert.write_safetensors", full)
-        with pytest.raises(DestinationError, match="No space left"):
-            port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_wrong_byte_is_not_published(self, checkpoint, tmp_path, monkeypatch):
-        from mindport.migrate import convert
-
-        def flip(path, tensors, infos, metadata):
-            write(path, tensors, infos, metadata)
-            data = bytearray(path.read_bytes())
-            data[-1] ^= 1
-            path.write_bytes(data)
-
-        write = convert.write_safetensors
-        monkeypatch.setattr(convert, "write_safetensors", flip)
-        with pytest.raises(MindportError, match="read back differs"):
-            port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
-        assert list(tmp_path.iterdir()) == []
-
-
-class TestCast:
-    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-    def test_every_tensor_has_the_dtype(self, checkpoint, tmp_path, dtype):
-        prepared = prepare(checkpoint("gpt2", "lm"), "gpt2", dtype=dtype)
-        reader = open_checkpoint(port(prepared, tmp_path / "ms")).reader
-        assert {info.dtype for info in reader.infos.values()} == {dtype}
-
-    def test_overflow_is_refused(self, edited, tmp_path):
-        def grow(tensors):
-            tensors["transformer.ln_f.bias"][:2] = 1e6
-
-        source = edited("gpt2", "lm", grow)
-        with pytest.raises(CheckpointError, match=r"2 values of transformer\.ln_f\.bias"):
-            port(prepare(source, "gpt2", dtype="float16"), tmp_path / "half")
-        port(prepare(source, "gpt2", dtype="bfloat16"), tmp_path / "brain")
-
-    def test_half_precision_round_trip_keeps_the_bits(self, checkpoint, tmp_path):
-        half = port(prepare(checkpoint("bert", "nsp"), "bert", dtype="bfloat16"), tmp_path / "half")
-        back = port(prepare(half, "bert"), tmp_path / "back")
-        again = port(prepare(back, "bert"), tmp_path / "again")
-        assert_same(arrays_of(half), arrays_of(again))
-
-
 def test_manifest_notices_a_change(checkpoint, tmp_path):
     folder = port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
     assert changed_files(folder) == []
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors, folder / "model.safetensors")
     assert changed_files(folder) == ["model.safetensors"]
-
-
-@pytest.mark.parametrize("operation", [COPY, TRANSPOSE], ids=["copy", "transpose"])
-@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
-def test_operations_undo_themselves(operation, rows, columns, seed):
-    array = np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32)
-    changed = operation.apply(array)
-    assert changed.shape == operation.shape(array.shape)
-    assert np.array_equal(operation.inverse().apply(changed), array)
-
-
-def test_transpose_refuses_a_vector():
-    with pytest.raises(ValueError, match="only a matrix"):
-        TRANSPOSE.apply(np.ones(3))
-
-
-def test_port_array_checks_half_precision_too():
-    entry = Entry("ported", "w", "w", (1,), (1,), "float16", "float16")
-    with pytest.raises(CheckpointError, match="NaN or infinite"):
-        port_array(np.array([np.inf], np.float16), entry)

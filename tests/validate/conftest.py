@@ -1,0 +1,39 @@
+"""The ``validate`` command as a fixture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+import mindport.validate
+from mindport.validate.cli import main
+
+SCHEMA = json.loads((Path(mindport.validate.__file__).parent / "verdict.schema.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def frameworks():
+    """Skip a test where a framework is missing."""
+    for name in ("torch", "transformers", "mindspore"):
+        pytest.importorskip(name)
+
+
+@pytest.fixture
+def validate(tmp_path, frameworks):
+    """Run the command and return its exit code, its verdict and what it printed."""
+
+    def run(*argv):
+        report = tmp_path / "report"
+        done = CliRunner().invoke(main, [*map(str, argv), "--report", str(report)])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        path = report / "verdict.json"
+        verdict = json.loads(path.read_text()) if path.is_file() else None
+        if verdict is not None:
+            jsonschema.validate(verdict, SCHEMA)
+        return done.exit_code, verdict, done.output
+
+    return run
