@@ -1,7 +1,7 @@
 # make setup   a virtual environment in .venv with everything that the project needs
 # make demo    the main job: port a GPT-2 and a BERT and prove them equal
 # make test    lint, types, and the tests
-# make models  rebuild the embedded models
+# make models  rebuild the embedded models into build/embedded
 # make pictures  rebuild the terminal pictures of the README
 
 PYTHON ?= python3.11
@@ -45,7 +45,8 @@ real: setup
 	$(BIN)/python -m pytest tests/real
 
 models: setup
-	$(BIN)/python examples/embedded_models/train.py
+	mkdir -p build/data build/embedded
+	$(BIN)/python examples/embedded_models/train.py --data build/data --out build/embedded
 
 pictures: setup
 	$(BIN)/python docs/pictures/make.py
