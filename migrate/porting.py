@@ -15,7 +15,12 @@ from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.convert import FORMATS, Progress, check_destination, write_checkpoint
 from mindport.migrate.detect import choose_head, detect_dialect, refuse_other_architecture
 from mindport.migrate.dialect import DIALECTS
-from mindport.migrate.errors import ConfigError, MindportError, did_you_mean
+from mindport.migrate.errors import (
+    ConfigError,
+    DestinationError,
+    MindportError,
+    did_you_mean,
+)
 from mindport.migrate.plan import Plan, make_plan
 
 
@@ -127,6 +132,10 @@ def port(
     if file_format == "ckpt" and prepared.plan.target.name != "mindspore":
         raise MindportError(
             "The ckpt format is MindSpore's; torch cannot read it.", "Leave out --format."
+        )
+    if destination.resolve() == prepared.source.folder.resolve():
+        raise DestinationError(
+            f"{destination} is the source itself.", "Name another folder; the source is kept."
         )
     check_destination(destination, force)
     return write_checkpoint(

@@ -106,6 +106,8 @@ class TorchZipReader:
             if len(pickled) != 1:
                 raise CheckpointError(f"{path} is a zip file, but not one that torch.save wrote.")
             self._root = pickled[0].removesuffix("data.pkl")
+            if self._zip.getinfo(pickled[0]).compress_type != zipfile.ZIP_STORED:
+                raise CheckpointError(f"{path} is compressed, which torch.save never does.")
             self._check_byte_order(path)
             with self._zip.open(pickled[0]) as file:
                 content = _TensorsOnly(file, path).load()

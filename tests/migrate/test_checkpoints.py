@@ -167,6 +167,13 @@ def test_pickle_with_code_is_not_run(tmp_path):
     assert not marker.exists()
 
 
+def test_compressed_pickle_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.bin", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    with pytest.raises(CheckpointError, match="is compressed"):
+        open_checkpoint(tmp_path / "x.bin")
+
+
 @pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt"])
 def test_truncated_at_any_byte(tmp_path, name):
     data = write(tmp_path / name, TENSORS).read_bytes()

@@ -29,6 +29,12 @@ class TestDestination:
         assert (target / "model.safetensors").is_file()
         assert sorted(p.name for p in tmp_path.iterdir()) == ["ms"]
 
+    def test_the_source_is_never_replaced(self, checkpoint):
+        source = checkpoint("gpt2", "lm")
+        with pytest.raises(DestinationError, match="is the source itself"):
+            port(prepare(source, "gpt2"), source, force=True)
+        assert (source / "model.safetensors").is_file()
+
     def test_missing_parent(self, checkpoint, tmp_path):
         with pytest.raises(DestinationError, match="There is no folder"):
             port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "no" / "ms")
