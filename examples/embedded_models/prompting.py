@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ class Batch:
     answers: Tensor
 
 
-class Prompter:
+class Prompter(ABC):
     """What the two families share: padding, label words, prediction."""
 
     def __init__(self, tokenizer: Tokenizer, pad: str) -> None:
@@ -49,17 +50,17 @@ class Prompter:
         """Encode a text without special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    @abstractmethod
     def encode(self, text: str, task: str) -> tuple[list[int], int]:
         """Return the token ids of a prompt, and the position that holds the answer's logits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def word(self, word: str) -> int:
         """Return the one token of a label word as it stands in the prompt."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, model: Model, batch: Batch) -> Tensor:
         """Return the logits over the vocabulary at each row's answer."""
-        raise NotImplementedError
 
     def words(self, task: str) -> Tensor:
         """Return the label words' tokens, one row a label."""

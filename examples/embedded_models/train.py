@@ -12,6 +12,7 @@ import copy
 import json
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Plan:
     shape: str = "4 layers, hidden 128, 4 heads, intermediate 512, 128 positions"
 
 
-class Family:
+class Family(ABC):
     """What differs between the two architectures."""
 
     name: str
@@ -53,16 +54,16 @@ class Family:
     model: Model
     stream: Tensor
 
-    def __init__(self, corpus: Corpus) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def __init__(self, corpus: Corpus) -> None: ...
 
+    @abstractmethod
     def text_loss(self, ids: Tensor) -> Tensor:
         """Return the loss on a run of plain text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the tokenizer's files."""
-        raise NotImplementedError
 
 
 class Gpt2(Family):

@@ -89,7 +89,7 @@ class CkptReader:
         self._entries: dict[str, _Entry] = {}
         with path.open("rb") as file:
             size = path.stat().st_size
-            scanner = _Scanner(file, size, path)
+            scanner = _Scanner(file, path)
             for number, start, end in scanner.fields(0, size):
                 if number != 1:
                     raise scanner.error(start)
@@ -141,8 +141,8 @@ class CkptReader:
 class _Scanner:
     """Walks protobuf fields by offsets, so that no tensor is read."""
 
-    def __init__(self, file: BinaryIO, size: int, path: Path) -> None:
-        self._file, self._size, self.path = file, size, path
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self.path = file, path
 
     def error(self, offset: int) -> CheckpointError:
         return CheckpointError(
