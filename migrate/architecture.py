@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from mindport.migrate.computation import Step
 
 
 class PerLayer(Protocol):
@@ -97,11 +100,21 @@ class Tap:
         name: ``embeddings``, ``block.{i}.attention``, ``logits`` …
         module: Upstream module whose (first) output it is, below the body's prefix; or
         output: the attribute of the model's output, for taps that no module returns.
+        detail: Whether it lies inside a block or head, and is captured to tell which operation is
+            at fault.
+        end: Whether it is the module's output, its first input, or what goes into or comes out of
+            the softmax that the module calls.
+        part: Which of how many equal parts of the last axis it is.
+        in_body: Whether ``module`` lies below the body's prefix.
     """
 
     name: str
     module: str = ""
     output: str = ""
+    detail: bool = False
+    end: Literal["output", "input", "softmax-input", "softmax-output"] = "output"
+    part: tuple[int, int] = (0, 1)
+    in_body: bool = True
 
     @property
     def per_layer(self) -> bool:
@@ -140,6 +153,8 @@ class Head:
         parameters: The head's own parameters, with full names.
         tied: Parameters that share another's storage.
         taps: The points captured, in network order.
+        steps: What the network computes, one step per tap, in network order (see
+            :mod:`mindport.migrate.computation`).
         inputs: Names of the model's inputs.
         prompts: Which shape of prompt the ``logits`` tap can answer: ``prefix`` (next token),
             ``cloze`` (masked token), or empty for none.
@@ -153,6 +168,7 @@ class Head:
     parameters: tuple[Parameter, ...] = ()
     tied: tuple[Tied, ...] = ()
     taps: tuple[Tap, ...] = ()
+    steps: tuple[Step, ...] = ()
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "position_ids")
     prompts: Literal["", "prefix", "cloze"] = ""
     pools_last_token: bool = False
@@ -239,6 +255,6 @@ def at_layer(name: str, layer: int | None) -> str:
 def network_order(taps: Sequence[Tap], layers: int) -> list[Tap]:
     """Return the taps of a model with ``layers`` layers, in network order."""
     return [
-        Tap(at_layer(tap.name, i), at_layer(tap.module, i), tap.output)
+        replace(tap, name=at_layer(tap.name, i), module=at_layer(tap.module, i))
         for tap, i in over_layers(taps, layers)
     ]

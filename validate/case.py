@@ -54,6 +54,12 @@ class Run:
         mode: ``eager`` or ``graph``.
         case: The case folder.
         threads: CPU threads for the framework's kernels; None leaves it to the framework.
+        oracle: Whether to write the float64 oracle and the noise floor as well (torch only).
+        gradients: Whether to run backward too.
+        factory: ``FILE.py:FUNCTION`` that builds a network of the user's own; else empty.
+        taps_file: Where that network's taps are, if the user says so; else empty.
+        fault: What to break on purpose before running: ``name``, ``block``, ``severity``; only
+            the validator's own test does that.
     """
 
     backend: str
@@ -63,6 +69,11 @@ class Run:
     mode: str
     case: str
     threads: int | None = None
+    oracle: bool = False
+    gradients: bool = False
+    factory: str = ""
+    taps_file: str = ""
+    fault: Mapping[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Write the run as JSON."""

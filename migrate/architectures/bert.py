@@ -16,6 +16,18 @@ from mindport.migrate.architecture import (
     Tap,
     Tied,
 )
+from mindport.migrate.computation import (
+    PREVIOUS,
+    Activate,
+    Add,
+    Lookup,
+    Mix,
+    Norm,
+    Project,
+    Score,
+    Softmax,
+    Step,
+)
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _LAYER = "encoder.layer.{i}"
@@ -78,14 +90,99 @@ MLM_TIED = (
 )
 NSP = _dense("cls.seq_relationship", "2", "hidden_size")
 
+_BLOCK = "block.{i}"
+_SELF, _OUT = f"{_LAYER}.attention.self", f"{_LAYER}.attention.output"
 BODY_TAPS = (
+    Tap("embeddings.sum", module="embeddings.LayerNorm", end="input", detail=True),
     Tap("embeddings", module="embeddings"),
-    Tap("block.{i}.attention", module=f"{_LAYER}.attention"),  # with its residual and norm
-    Tap("block.{i}.mlp", module=f"{_LAYER}.output.dense"),  # before the residual and norm
-    Tap("block.{i}", module=_LAYER),
+    Tap(f"{_BLOCK}.query", module=f"{_SELF}.query", detail=True),
+    Tap(f"{_BLOCK}.key", module=f"{_SELF}.key", detail=True),
+    Tap(f"{_BLOCK}.value", module=f"{_SELF}.value", detail=True),
+    Tap(f"{_BLOCK}.scores", module=_SELF, end="softmax-input", detail=True),
+    Tap(f"{_BLOCK}.weights", module=_SELF, end="softmax-output", detail=True),
+    Tap(f"{_BLOCK}.context", module=f"{_OUT}.dense", end="input", detail=True),
+    Tap(f"{_BLOCK}.projection", module=f"{_OUT}.dense", detail=True),
+    Tap(f"{_BLOCK}.residual", module=f"{_OUT}.LayerNorm", end="input", detail=True),
+    Tap(f"{_BLOCK}.attention", module=f"{_LAYER}.attention"),  # with its residual and norm
+    Tap(f"{_BLOCK}.up", module=f"{_LAYER}.intermediate.dense", detail=True),
+    Tap(f"{_BLOCK}.activation", module=f"{_LAYER}.intermediate", detail=True),
+    Tap(f"{_BLOCK}.mlp", module=f"{_LAYER}.output.dense"),  # before the residual and norm
+    Tap(f"{_BLOCK}.sum", module=f"{_LAYER}.output.LayerNorm", end="input", detail=True),
+    Tap(_BLOCK, module=_LAYER),
 )
-POOLER_TAP = Tap("pooler", module="pooler")
+POOLER_TAPS = (
+    Tap("pooler.dense", module="pooler.dense", detail=True),
+    Tap("pooler", module="pooler"),
+)
+_TRANSFORM = "cls.predictions.transform"
+MLM_TAPS = (
+    Tap("head.dense", module=f"{_TRANSFORM}.dense", detail=True, in_body=False),
+    Tap("head.activation", module=f"{_TRANSFORM}.LayerNorm", end="input", detail=True,
+        in_body=False),
+    Tap("head.norm", module=_TRANSFORM, detail=True, in_body=False),
+)  # fmt: skip
 LOGITS = Tap("logits", output="logits")
+
+
+def _linear(module: str) -> Project:
+    return Project(module, bias=module)
+
+
+BODY_STEPS = (
+    Step(
+        "embeddings.sum",
+        Lookup(
+            (
+                ("embeddings.word_embeddings", "input_ids"),
+                ("embeddings.token_type_embeddings", "token_type_ids"),
+                ("embeddings.position_embeddings", "position_ids"),
+            )
+        ),
+    ),
+    Step("embeddings", Norm("embeddings.LayerNorm", "layer_norm_eps"), ("embeddings.sum",)),
+    Step(f"{_BLOCK}.query", _linear(f"{_SELF}.query"), (PREVIOUS,)),
+    Step(f"{_BLOCK}.key", _linear(f"{_SELF}.key"), (PREVIOUS,)),
+    Step(f"{_BLOCK}.value", _linear(f"{_SELF}.value"), (PREVIOUS,)),
+    Step(
+        f"{_BLOCK}.scores",
+        Score("num_attention_heads", causal=False),
+        (f"{_BLOCK}.query", f"{_BLOCK}.key"),
+    ),
+    Step(f"{_BLOCK}.weights", Softmax(causal=False), (f"{_BLOCK}.scores",)),
+    Step(
+        f"{_BLOCK}.context",
+        Mix("num_attention_heads"),
+        (f"{_BLOCK}.weights", f"{_BLOCK}.value"),
+    ),
+    Step(f"{_BLOCK}.projection", _linear(f"{_OUT}.dense"), (f"{_BLOCK}.context",)),
+    Step(f"{_BLOCK}.residual", Add(), (f"{_BLOCK}.projection", PREVIOUS)),
+    Step(
+        f"{_BLOCK}.attention",
+        Norm(f"{_OUT}.LayerNorm", "layer_norm_eps"),
+        (f"{_BLOCK}.residual",),
+    ),
+    Step(f"{_BLOCK}.up", _linear(f"{_LAYER}.intermediate.dense"), (f"{_BLOCK}.attention",)),
+    Step(f"{_BLOCK}.activation", Activate("hidden_act"), (f"{_BLOCK}.up",)),
+    Step(f"{_BLOCK}.mlp", _linear(f"{_LAYER}.output.dense"), (f"{_BLOCK}.activation",)),
+    Step(f"{_BLOCK}.sum", Add(), (f"{_BLOCK}.mlp", f"{_BLOCK}.attention")),
+    Step(_BLOCK, Norm(f"{_LAYER}.output.LayerNorm", "layer_norm_eps"), (f"{_BLOCK}.sum",)),
+)
+POOLER_STEPS = (
+    Step("pooler.dense", Project("pooler.dense", bias="pooler.dense", rows="first"), (_BLOCK,)),
+    Step("pooler", Activate(function="tanh"), ("pooler.dense",)),
+)
+MLM_STEPS = (
+    Step("head.dense", _linear(f"{_TRANSFORM}.dense"), (_BLOCK,)),
+    Step("head.activation", Activate("hidden_act"), ("head.dense",)),
+    Step("head.norm", Norm(f"{_TRANSFORM}.LayerNorm", "layer_norm_eps"), ("head.activation",)),
+    Step("logits", _linear("cls.predictions.decoder"), ("head.norm",)),
+)
+
+
+def _step_of_answer(tap: str, number: int) -> Step:
+    part = (number, 2)
+    return Step(tap, Project("qa_outputs", bias="qa_outputs", part=part, squeeze=True), (_BLOCK,))
+
 
 ARCHITECTURE = Architecture(
     name="bert",
@@ -115,7 +212,13 @@ ARCHITECTURE = Architecture(
     ),
     heads={
         "none": Head(
-            "none", "BertModel", "", BODY + POOLER, taps=(*BODY_TAPS, POOLER_TAP), inputs=INPUTS
+            "none",
+            "BertModel",
+            "",
+            BODY + POOLER,
+            taps=BODY_TAPS + POOLER_TAPS,
+            steps=BODY_STEPS + POOLER_STEPS,
+            inputs=INPUTS,
         ),
         "mlm": Head(
             "mlm",
@@ -124,7 +227,8 @@ ARCHITECTURE = Architecture(
             BODY,
             parameters=MLM,
             tied=MLM_TIED,
-            taps=(*BODY_TAPS, LOGITS),
+            taps=(*BODY_TAPS, *MLM_TAPS, LOGITS),
+            steps=BODY_STEPS + MLM_STEPS,
             inputs=INPUTS,
             prompts="cloze",
         ),
@@ -134,7 +238,12 @@ ARCHITECTURE = Architecture(
             "bert.",
             BODY + POOLER,
             parameters=NSP,
-            taps=(*BODY_TAPS, POOLER_TAP, LOGITS),
+            taps=(*BODY_TAPS, *POOLER_TAPS, LOGITS),
+            steps=(
+                *BODY_STEPS,
+                *POOLER_STEPS,
+                Step("logits", _linear("cls.seq_relationship"), ("pooler",)),
+            ),
             inputs=INPUTS,
         ),
         "pretraining": Head(
@@ -146,9 +255,16 @@ ARCHITECTURE = Architecture(
             tied=MLM_TIED,
             taps=(
                 *BODY_TAPS,
-                POOLER_TAP,
+                *POOLER_TAPS,
+                *MLM_TAPS,
                 Tap("logits", output="prediction_logits"),
                 Tap("nsp_logits", output="seq_relationship_logits"),
+            ),
+            steps=(
+                *BODY_STEPS,
+                *POOLER_STEPS,
+                *MLM_STEPS,
+                Step("nsp_logits", _linear("cls.seq_relationship"), ("pooler",)),
             ),
             inputs=INPUTS,
             prompts="cloze",
@@ -159,7 +275,12 @@ ARCHITECTURE = Architecture(
             "bert.",
             BODY + POOLER,
             parameters=_dense("classifier", "num_labels", "hidden_size"),
-            taps=(*BODY_TAPS, POOLER_TAP, LOGITS),
+            taps=(*BODY_TAPS, *POOLER_TAPS, LOGITS),
+            steps=(
+                *BODY_STEPS,
+                *POOLER_STEPS,
+                Step("logits", _linear("classifier"), ("pooler",)),
+            ),
             inputs=INPUTS,
         ),
         "token-classification": Head(
@@ -169,6 +290,7 @@ ARCHITECTURE = Architecture(
             BODY,
             parameters=_dense("classifier", "num_labels", "hidden_size"),
             taps=(*BODY_TAPS, LOGITS),
+            steps=(*BODY_STEPS, Step("logits", _linear("classifier"), (_BLOCK,))),
             inputs=INPUTS,
         ),
         "question-answering": Head(
@@ -181,6 +303,11 @@ ARCHITECTURE = Architecture(
                 *BODY_TAPS,
                 Tap("start_logits", output="start_logits"),
                 Tap("end_logits", output="end_logits"),
+            ),
+            steps=(
+                *BODY_STEPS,
+                _step_of_answer("start_logits", 0),
+                _step_of_answer("end_logits", 1),
             ),
             inputs=INPUTS,
         ),

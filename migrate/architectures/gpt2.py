@@ -15,6 +15,18 @@ from mindport.migrate.architecture import (
     Tap,
     Tied,
 )
+from mindport.migrate.computation import (
+    PREVIOUS,
+    Activate,
+    Add,
+    Lookup,
+    Mix,
+    Norm,
+    Project,
+    Score,
+    Softmax,
+    Step,
+)
 
 BODY = (
     Parameter("wte", Kind.EMBEDDING, ("vocab_size", "n_embd")),
@@ -35,12 +47,53 @@ BODY = (
     Parameter("ln_f", Kind.NORM_BIAS, ("n_embd",)),
 )
 
+_BLOCK = "block.{i}"
+_ATTENTION, _MLP = "h.{i}.attn", "h.{i}.mlp"
 BODY_TAPS = (
     Tap("embeddings", module="drop"),
-    Tap("block.{i}.attention", module="h.{i}.attn"),
-    Tap("block.{i}.mlp", module="h.{i}.mlp"),
-    Tap("block.{i}", module="h.{i}"),
+    Tap(f"{_BLOCK}.norm_1", module="h.{i}.ln_1", detail=True),
+    Tap(f"{_BLOCK}.query", module=f"{_ATTENTION}.c_attn", part=(0, 3), detail=True),
+    Tap(f"{_BLOCK}.key", module=f"{_ATTENTION}.c_attn", part=(1, 3), detail=True),
+    Tap(f"{_BLOCK}.value", module=f"{_ATTENTION}.c_attn", part=(2, 3), detail=True),
+    Tap(f"{_BLOCK}.scores", module=_ATTENTION, end="softmax-input", detail=True),
+    Tap(f"{_BLOCK}.weights", module=_ATTENTION, end="softmax-output", detail=True),
+    Tap(f"{_BLOCK}.context", module=f"{_ATTENTION}.c_proj", end="input", detail=True),
+    Tap(f"{_BLOCK}.attention", module=_ATTENTION),
+    Tap(f"{_BLOCK}.residual", module="h.{i}.ln_2", end="input", detail=True),
+    Tap(f"{_BLOCK}.norm_2", module="h.{i}.ln_2", detail=True),
+    Tap(f"{_BLOCK}.up", module=f"{_MLP}.c_fc", detail=True),
+    Tap(f"{_BLOCK}.activation", module=f"{_MLP}.act", detail=True),
+    Tap(f"{_BLOCK}.mlp", module=_MLP),
+    Tap(_BLOCK, module="h.{i}"),
     Tap("final_norm", module="ln_f"),
+)
+
+
+def _conv1d(module: str, part: tuple[int, int] = (0, 1)) -> Project:
+    return Project(module, Kind.CONV1D, bias=module, part=part)
+
+
+BODY_STEPS = (
+    Step("embeddings", Lookup((("wte", "input_ids"), ("wpe", "position_ids")))),
+    Step(f"{_BLOCK}.norm_1", Norm("h.{i}.ln_1", "layer_norm_epsilon"), (PREVIOUS,)),
+    Step(f"{_BLOCK}.query", _conv1d(f"{_ATTENTION}.c_attn", (0, 3)), (f"{_BLOCK}.norm_1",)),
+    Step(f"{_BLOCK}.key", _conv1d(f"{_ATTENTION}.c_attn", (1, 3)), (f"{_BLOCK}.norm_1",)),
+    Step(f"{_BLOCK}.value", _conv1d(f"{_ATTENTION}.c_attn", (2, 3)), (f"{_BLOCK}.norm_1",)),
+    Step(
+        f"{_BLOCK}.scores",
+        Score("n_head", True, "scale_attn_weights", "scale_attn_by_inverse_layer_idx"),
+        (f"{_BLOCK}.query", f"{_BLOCK}.key"),
+    ),
+    Step(f"{_BLOCK}.weights", Softmax(causal=True), (f"{_BLOCK}.scores",)),
+    Step(f"{_BLOCK}.context", Mix("n_head"), (f"{_BLOCK}.weights", f"{_BLOCK}.value")),
+    Step(f"{_BLOCK}.attention", _conv1d(f"{_ATTENTION}.c_proj"), (f"{_BLOCK}.context",)),
+    Step(f"{_BLOCK}.residual", Add(), (PREVIOUS, f"{_BLOCK}.attention")),
+    Step(f"{_BLOCK}.norm_2", Norm("h.{i}.ln_2", "layer_norm_epsilon"), (f"{_BLOCK}.residual",)),
+    Step(f"{_BLOCK}.up", _conv1d(f"{_MLP}.c_fc"), (f"{_BLOCK}.norm_2",)),
+    Step(f"{_BLOCK}.activation", Activate("activation_function"), (f"{_BLOCK}.up",)),
+    Step(f"{_BLOCK}.mlp", _conv1d(f"{_MLP}.c_proj"), (f"{_BLOCK}.activation",)),
+    Step(_BLOCK, Add(), (f"{_BLOCK}.residual", f"{_BLOCK}.mlp")),
+    Step("final_norm", Norm("ln_f", "layer_norm_epsilon"), (_BLOCK,)),
 )
 
 ARCHITECTURE = Architecture(
@@ -71,7 +124,7 @@ ARCHITECTURE = Architecture(
         Field("pad_token_id", None),
     ),
     heads={
-        "none": Head("none", "GPT2Model", "", BODY, taps=BODY_TAPS),
+        "none": Head("none", "GPT2Model", "", BODY, taps=BODY_TAPS, steps=BODY_STEPS),
         "lm": Head(
             "lm",
             "GPT2LMHeadModel",
@@ -86,6 +139,7 @@ ARCHITECTURE = Architecture(
                 ),
             ),
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
+            steps=(*BODY_STEPS, Step("logits", Project("lm_head"), ("final_norm",))),
             prompts="prefix",
         ),
         "sequence-classification": Head(
@@ -95,6 +149,7 @@ ARCHITECTURE = Architecture(
             BODY,
             parameters=(Parameter("score", Kind.LINEAR, ("num_labels", "n_embd")),),
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
+            steps=(*BODY_STEPS, Step("logits", Project("score", rows="last"), ("final_norm",))),
             pools_last_token=True,
         ),
     },

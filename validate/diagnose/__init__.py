@@ -1,0 +1,1 @@
+"""Why a tap is wrong: hypotheses, tested on the data."""

@@ -1,0 +1,1 @@
+"""The network's mathematics in NumPy float64, read from the steps of the architecture file."""
