@@ -191,3 +191,23 @@ def _fill(operation: Operation, layer: int) -> Operation:
             bias=at_layer(operation.bias, layer),
         )
     return operation
+
+
+def position_axes(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
+    """Return, for every tap of filled-in steps, which of its axes run over positions.
+
+    That is axis 1 of (batch, seq, width), axes 2 and 3 of (batch, heads, query, key), and none of
+    what is pooled, (batch, width).
+    """
+    axes: dict[str, tuple[int, ...]] = {}
+    for step in steps:
+        operation = step.operation
+        if isinstance(operation, (Score, Softmax)):
+            axes[step.tap] = (2, 3)
+        elif isinstance(operation, (Lookup, Mix)):
+            axes[step.tap] = (1,)
+        elif isinstance(operation, Project) and operation.rows != "all":
+            axes[step.tap] = ()
+        else:
+            axes[step.tap] = axes[step.inputs[0]]
+    return axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
@@ -82,7 +82,7 @@ class Session(Protocol):
             inputs: int64 arrays of shape (batch, seq).
 
         Returns:
-            Every tap of the case as float32.
+            Every tap of the case that the network has, as float32.
         """
         ...
 
@@ -95,6 +95,28 @@ class Session(Protocol):
 
         Returns:
             float32 (batch, vocab).
+        """
+        ...
+
+
+class ReferenceSession(Session, Protocol):
+    """A session that also knows the truth, and how far a correct run may be from it."""
+
+    def oracle(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return every tap of the case, computed in float64 on the CPU from the same weights.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
+        """
+        ...
+
+    def reordered(
+        self, inputs: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """Yield name and taps of runs that compute the same in another order.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
         """
         ...
 
@@ -118,7 +140,8 @@ class Backend(Protocol):
 
 def backend_names() -> tuple[str, ...]:
     """Return the names of all backends, found by listing ``validate/backends/``."""
-    return tuple(sorted(module.name for module in iter_modules(backends.__path__)))
+    names = (module.name for module in iter_modules(backends.__path__))
+    return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
 def load_backend(name: str) -> Backend:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,12 @@ import numpy as np
 
 from mindport.migrate.architecture import Head, network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.computation import network_steps, position_axes
+from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.validate.backend import Identity, LoadReport, require
+from mindport.validate.backends._torch_floor import Reordered
+from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
 
 FRAMEWORK = "torch"
@@ -64,20 +68,26 @@ def _find_device(torch: Any, name: str) -> Any:
 
 
 class TorchSession:
-    """A ``transformers`` model with a hook on every tap."""
+    """A ``transformers`` model that is listened to at every tap."""
 
     def __init__(
         self, torch: Any, model: Any, info: Mapping[str, Any], run: Run, case: Case, head: Head
     ) -> None:
-        self._torch, self._model = torch, model
-        layers = getattr(model.config, load_architecture(case.architecture).layers)
-        self._taps = network_order(head.taps, layers)
+        self._torch, self._model, self._head = torch, model, head
+        config = resolve_config(load_architecture(case.architecture), model.config.to_dict())
+        architecture = load_architecture(case.architecture)
+        layers = config[architecture.layers]
+        asked = set(case.taps)
+        self._taps = [tap for tap in network_order(head.taps, layers) if tap.name in asked]
         self._logits = head.output_of("logits") if head.prompts else ""
-        self._captured: dict[str, Any] = {}
-        for tap in self._taps:
-            if tap.module:
-                module = model.get_submodule(head.prefix + tap.module)
-                module.register_forward_hook(self._hook(tap.name))
+        self._listener = Listener(torch, model, head, self._taps)
+        self._reordered = Reordered(
+            model,
+            self.forward,
+            position_axes(tuple(network_steps(head.steps, layers))),
+            config[architecture.positions],
+            config.get("pad_token_id") or 0,
+        )
         parameter = next(model.parameters())
         # A redirected import can put another framework under the name of torch.
         if type(parameter).__module__ != "torch.nn.parameter":
@@ -102,22 +112,33 @@ class TorchSession:
             },
         )
 
-    def _hook(self, name: str) -> Callable[..., None]:
-        def capture(_module: Any, _inputs: Any, output: Any) -> None:
-            # Modules return a tensor or a tuple whose first element is it, by version.
-            self._captured[name] = output[0] if isinstance(output, tuple) else output
-
-        return capture
-
     def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the model once; see :class:`mindport.validate.backend.Session`."""
-        self._captured.clear()
-        output = self._run(inputs)
-        taps = {}
-        for tap in self._taps:
-            tensor = self._captured[tap.name] if tap.module else getattr(output, tap.output)
-            taps[tap.name] = self._to_numpy(tensor)
-        return taps
+        """Run the model once; see :class:`mindport.validate.backend.Session`.
+
+        Another attention than the plain formula has no scores and weights; these are left out.
+        """
+        return {name: self._to_numpy(tensor) for name, tensor in self._tap(inputs).items()}
+
+    def oracle(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run in float64; see :class:`mindport.validate.backend.ReferenceSession`.
+
+        The model stays in float64 afterwards: ask for everything else first.
+        """
+        self._model.to("cpu").double()
+        return {name: tensor.numpy() for name, tensor in self._tap(inputs).items()}
+
+    def reordered(
+        self, inputs: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """Run in other orders; see :class:`mindport.validate.backend.ReferenceSession`."""
+        return self._reordered.variants(inputs)
+
+    def _tap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        with self._listener as listener:
+            output = self._run(inputs)
+        captured = listener.captured
+        captured |= {tap.name: getattr(output, tap.output) for tap in self._taps if tap.output}
+        return {tap.name: captured[tap.name] for tap in self._taps if tap.name in captured}
 
     def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
         """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""

@@ -1,0 +1,238 @@
+"""The rounding error that a correct computation of a step may make, as a variance per element.
+
+The model is that of probabilistic rounding analysis: every elementary operation multiplies its
+exact result by ``1 + d`` with independent ``d`` of mean 0 (Higham and Mary, *A new approach to
+probabilistic rounding error analysis*, SIAM J. Sci. Comput. 41, 2019). For round-to-nearest and
+results spread over a binade as usual, ``E d^2 = 0.18 u^2``. Sums are taken one term after the
+other: the plain loop, which some kernels are, has the largest error of all orders in use.
+``docs/tolerance.md`` derives each line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mindport.migrate.architecture import Kind
+from mindport.migrate.computation import (
+    Activate,
+    Add,
+    Lookup,
+    Mix,
+    Norm,
+    Project,
+    Score,
+    Softmax,
+    Step,
+)
+from mindport.validate.formula.activations import gelu_argument
+from mindport.validate.formula.operations import (
+    Setting,
+    function_of,
+    lookups,
+    merge_heads,
+    part_bias,
+    part_matrix,
+    picked,
+    scale_of,
+    split_heads,
+)
+
+# E d^2 / u^2 of one rounding: d is uniform in +-u 2^e / x, x log-uniform in [2^e, 2^(e+1)), which
+# gives 1/3 times the mean of (2^e / x)^2 = 3 / (8 ln 2).
+ROUNDING = 3 / (8 * np.log(2)) / 3
+# What a correct function of one variable may be off, in units in the last place: the limits that
+# the OpenCL C specification sets for single precision (section on relative error as ULPs).
+ULPS: Mapping[str, float] = {"exp": 3, "tanh": 5, "erf": 16, "rsqrt": 2, "divide": 2.5}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a dtype rounds.
+
+    Attributes:
+        unit: Unit roundoff of the values that are stored: half the spacing at 1.
+        inner: Unit roundoff inside a kernel (sums of products, softmax, norms).
+        smallest: Below this magnitude numbers lose digits, or are flushed to zero.
+    """
+
+    unit: float
+    inner: float
+    smallest: float
+
+    @property
+    def stored(self) -> float:
+        """Variance of the relative error of storing a value."""
+        return float(ROUNDING * self.unit**2)
+
+    @property
+    def kernel(self) -> float:
+        """Variance of the relative error of one operation inside a kernel."""
+        return float(ROUNDING * self.inner**2)
+
+    def ulps(self, function: str) -> float:
+        """Return the variance of the relative error of a function of one variable."""
+        return float((2 * ULPS[function] * self.inner) ** 2 / 3)
+
+
+_POINTS = 8
+# Kernels of the short formats sum in float32 (cuBLAS, oneDNN, CANN and torch's CPU kernels do).
+PRECISIONS: Mapping[str, Precision] = {
+    "float32": Precision(2.0**-24, 2.0**-24, 2.0**-126),
+    "float16": Precision(2.0**-11, 2.0**-24, 2.0**-14),
+    "bfloat16": Precision(2.0**-8, 2.0**-24, 2.0**-126),
+}
+
+
+def rounding_variance(
+    step: Step,
+    inputs: Sequence[np.ndarray],
+    value: np.ndarray,
+    setting: Setting,
+    precision: Precision,
+) -> np.ndarray:
+    """Return the variance of the error of a step's result, given exact inputs.
+
+    Args:
+        step: Which operation.
+        inputs: Values of the taps that it reads.
+        value: Its exact result.
+        setting: Config, model inputs and parameters.
+        precision: Of the run.
+
+    Returns:
+        Like ``value``; never zero, so that a quotient by it is finite.
+    """
+    variance = _variance(step, inputs, value, setting, precision)
+    # Subnormal results are rounded to a fixed spacing, or flushed.
+    result: np.ndarray = variance + (precision.smallest * 2 * precision.unit) ** 2
+    if precision.unit == precision.inner:
+        result = result + precision.smallest**2
+    return result
+
+
+def _variance(
+    step: Step,
+    inputs: Sequence[np.ndarray],
+    value: np.ndarray,
+    setting: Setting,
+    precision: Precision,
+) -> np.ndarray:
+    stored = precision.stored
+    match step.operation:
+        case Lookup() as operation:
+            rows = lookups(operation, setting)
+            partial = sum(row * row for row in rows) if len(rows) > 1 else np.zeros_like(value)
+            return stored * ((len(rows) - 1) * partial + value * value)
+        case Add():
+            return stored * value * value
+        case Norm() as operation:
+            scale = setting.weights.get(operation.module, Kind.NORM_WEIGHT)
+            return _norm(inputs[0], scale, float(setting.config[operation.eps]), value, precision)
+        case Project() as operation:
+            x, matrix = picked(inputs[0], operation.rows, setting), part_matrix(operation, setting)
+            sums = _squared_partial_sums(x, matrix)
+            if operation.squeeze:
+                sums = sums[..., 0]
+            # The product is stored, and stored again with its bias.
+            product = value - part_bias(operation, setting)
+            return precision.kernel * sums + stored * (product * product + value * value)
+        case Score() as operation:
+            query, key = (split_heads(a, setting.config[operation.heads]) for a in inputs)
+            scale = scale_of(step, setting, query.shape[-1])
+            sums = _squared_partial_sums(query * scale, key.swapaxes(-1, -2))
+            # Scaled before the product (every term is rounded) or after it; then the mask.
+            terms = _squares(query * scale) @ _squares(key).swapaxes(-1, -2)
+            return precision.kernel * sums + stored * (terms + 3 * value * value)
+        case Softmax() as operation:
+            return _softmax(inputs[0], value, setting.visible(operation.causal), precision)
+        case Mix() as operation:
+            values = split_heads(inputs[1], setting.config[operation.heads])
+            sums = merge_heads(_squared_partial_sums(inputs[0], values))
+            return precision.kernel * sums + stored * value * value
+        case Activate() as operation:
+            return _activation(function_of(operation, setting), inputs[0], value, precision)
+
+
+def _squares(array: np.ndarray) -> np.ndarray:
+    # A variance is needed to a few per cent: float32 halves the time of the product.
+    narrow = array.astype(np.float32)
+    return narrow * narrow
+
+
+def _squared_partial_sums(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the sum of the squares of all partial sums of each element of ``x @ matrix``.
+
+    Each partial sum is rounded, so this times ``E d^2`` is the variance of the product's error.
+    Between eight points on the way, where the partial sums are known, the terms are taken for a
+    random walk. The whole way as a random walk with drift is the other estimate, for kernels that
+    add in another order; the larger one counts.
+    """
+    terms = matrix.shape[-2]
+    x, matrix = x.astype(np.float32), matrix.astype(np.float32)
+    borders = np.linspace(0, terms, min(_POINTS, terms) + 1).astype(int)
+    partial: np.ndarray | float = 0.0
+    path: np.ndarray | float = 0.0
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        after = partial + x[..., start:end] @ matrix[..., start:end, :]
+        path = path + (end - start) / 2 * (np.square(partial) + np.square(after))
+        partial = after
+    walk = np.square(x) @ np.square(matrix)
+    within = terms / len(borders) / 2 * walk
+    drift = terms / 2 * walk + terms / 3 * np.square(partial)
+    result: np.ndarray = np.maximum(path + within, drift).astype(np.float64)
+    return result
+
+
+def _norm(
+    values: np.ndarray, scale: np.ndarray, eps: float, result: np.ndarray, precision: Precision
+) -> np.ndarray:
+    width = values.shape[-1]
+    kernel = precision.kernel
+    mean = values.mean(-1, keepdims=True)
+    square = np.mean(values * values, -1, keepdims=True)
+    centred = values - mean
+    variance = np.maximum(square - mean * mean, 0) + eps
+    # The mean is a sum of `width` terms; the variance too, perhaps as mean square minus square.
+    of_mean = kernel * (square / 2 + width / 3 * mean * mean)
+    of_variance = kernel * width / 3 * (square / variance) ** 2
+    relative = of_variance / 4 + precision.ulps("rsqrt") + 2 * kernel
+    shifted = (of_mean + kernel * centred * centred) / variance
+    total: np.ndarray = scale**2 * (shifted + relative * centred * centred / variance)
+    return total + precision.stored * result * result
+
+
+def _softmax(
+    scores: np.ndarray, weights: np.ndarray, visible: np.ndarray, precision: Precision
+) -> np.ndarray:
+    seen = np.where(visible, scores, -np.inf)
+    top = seen.max(-1, keepdims=True)
+    below = np.where(visible & np.isfinite(top), seen - np.where(np.isfinite(top), top, 0), 0.0)
+    keys = visible.sum(-1, keepdims=True)
+    # The difference to the maximum is rounded before the exponential, the sum after it.
+    power = precision.kernel * (below * below + keys / 3) + precision.ulps("exp")
+    relative = power + precision.ulps("divide") + precision.stored
+    result: np.ndarray = relative * weights * weights
+    return result
+
+
+def _activation(
+    name: str, values: np.ndarray, result: np.ndarray, precision: Precision
+) -> np.ndarray:
+    stored = precision.stored
+    if name == "relu":
+        return np.zeros_like(result)
+    if name in ("gelu", "gelu_new"):
+        # x/2 (1 + t): the error of t counts whole where 1 + t cancels. Each factor of the
+        # argument may be stored on the way.
+        argument = gelu_argument(values) if name == "gelu_new" else values / np.sqrt(2)
+        inner = np.tanh(argument)
+        slope = 1 - inner * inner
+        function = precision.ulps("tanh" if name == "gelu_new" else "erf") + stored
+        of_inner = function * inner * inner + 4 * stored * (slope * argument) ** 2
+        half = (values / 2) ** 2
+        return half * of_inner + 3 * stored * result * result
+    tanh: np.ndarray = (precision.ulps("tanh") + stored) * result * result
+    return tanh
