@@ -16,6 +16,7 @@ from mindspore import Tensor, nn, ops
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
     Attention,
+    Taps,
     dense,
     embedding,
     layer_norm,
@@ -46,8 +47,8 @@ class BertEmbeddings(nn.Cell):
 
     def construct(
         self, input_ids: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None
-    ) -> Tensor:
-        """Map ids ``(batch, seq)`` to ``(batch, seq, width)``.
+    ) -> tuple[Tensor, Tensor]:
+        """Return the embeddings, and the sum before the norm, each ``(batch, seq, width)``.
 
         Args:
             input_ids: ``(batch, seq)``.
@@ -63,7 +64,8 @@ class BertEmbeddings(nn.Cell):
             padding = ops.equal(input_ids, self.pad_token_id)[..., None]  # (batch, seq, 1)
             words = ops.where(padding, ops.stop_gradient(words), words)
         words = words + self.token_type_embeddings(token_type_ids)
-        return self.dropout(self.LayerNorm(words + self.position_embeddings(position_ids)))
+        total = words + self.position_embeddings(position_ids)  # (batch, seq, width)
+        return self.dropout(self.LayerNorm(total)), total
 
 
 class BertSelfAttention(nn.Cell):
@@ -84,17 +86,22 @@ class BertSelfAttention(nn.Cell):
             (width // self.heads) ** -0.5, config.attention_probs_dropout_prob
         )
 
-    def construct(self, hidden: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the mixed values, ``(batch, seq, width)``.
+    def construct(self, hidden: Tensor, bias: Tensor | None) -> tuple[Tensor, Taps]:
+        """Return the mixed values ``(batch, seq, width)``, and the taps from ``query`` to them.
 
         Args:
             hidden: ``(batch, seq, width)``.
             bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
         """
-        query = split_heads(self.query(hidden), self.heads)  # (batch, heads, seq, head_dim)
-        key = split_heads(self.key(hidden), self.heads)
-        value = split_heads(self.value(hidden), self.heads)
-        return merge_heads(self.attention(query, key, value, bias))
+        query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
+        mixed, scores, weights = self.attention(
+            split_heads(query, self.heads),  # (batch, heads, seq, head_dim)
+            split_heads(key, self.heads),
+            split_heads(value, self.heads),
+            bias,
+        )
+        context = merge_heads(mixed)  # (batch, seq, width)
+        return context, (query, key, value, scores, weights, context)
 
 
 class BertProjection(nn.Cell):
@@ -111,15 +118,16 @@ class BertProjection(nn.Cell):
         self.LayerNorm = layer_norm(config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
 
-    def construct(self, states: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the normed sum, and the projection alone, each ``(batch, seq, width)``.
+    def construct(self, states: Tensor, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the normed sum, the projection, and the sum, each ``(batch, seq, width)``.
 
         Args:
             states: ``(batch, seq, in_size)``.
             residual: ``(batch, seq, width)``.
         """
         projected = self.dense(states)
-        return self.LayerNorm(self.dropout(projected) + residual), projected
+        total = self.dropout(projected) + residual
+        return self.LayerNorm(total), projected, total
 
 
 class BertAttention(nn.Cell):
@@ -134,9 +142,16 @@ class BertAttention(nn.Cell):
         self.self = BertSelfAttention(config)  # upstream's name, and so part of the parameters'
         self.output = BertProjection(config, config.hidden_size)
 
-    def construct(self, hidden: Tensor, bias: Tensor | None) -> Tensor:
-        """Map ``(batch, seq, width)`` to the same shape; see :class:`BertSelfAttention`."""
-        return self.output(self.self(hidden, bias), hidden)[0]
+    def construct(self, hidden: Tensor, bias: Tensor | None) -> tuple[Tensor, Taps]:
+        """Return the output ``(batch, seq, width)``, and the taps from ``query`` to it.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+            bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
+        """
+        context, inner = self.self(hidden, bias)
+        attention, projection, residual = self.output(context, hidden)
+        return attention, (*inner, projection, residual, attention)
 
 
 class BertIntermediate(nn.Cell):
@@ -151,9 +166,14 @@ class BertIntermediate(nn.Cell):
         self.dense = dense(config.hidden_size, config.intermediate_size, config.initializer_range)
         self.activation = ACTIVATIONS[config.hidden_act]()
 
-    def construct(self, hidden: Tensor) -> Tensor:
-        """Map ``(batch, seq, width)`` to ``(batch, seq, intermediate_size)``."""
-        return self.activation(self.dense(hidden))
+    def construct(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output, and before its activation, each ``(batch, seq, intermediate_size)``.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+        """
+        up = self.dense(hidden)
+        return self.activation(up), up
 
 
 class BertLayer(nn.Cell):
@@ -169,20 +189,17 @@ class BertLayer(nn.Cell):
         self.intermediate = BertIntermediate(config)
         self.output = BertProjection(config, config.intermediate_size)
 
-    def construct(self, hidden: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the layer.
+    def construct(self, hidden: Tensor, bias: Tensor | None) -> tuple[Tensor, Taps]:
+        """Return the output ``(batch, seq, width)``, and the layer's taps.
 
         Args:
             hidden: ``(batch, seq, width)``.
             bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
-
-        Returns:
-            The output, and on the way to it that of the attention (normed) and of the feed-forward
-            network (before residual and norm), each ``(batch, seq, width)``.
         """
-        attention = self.attention(hidden, bias)
-        hidden, mlp = self.output(self.intermediate(attention), attention)
-        return hidden, attention, mlp
+        attention, inner = self.attention(hidden, bias)
+        activation, up = self.intermediate(attention)  # (batch, seq, intermediate_size)
+        hidden, mlp, total = self.output(activation, attention)
+        return hidden, (*inner, up, activation, mlp, total, hidden)
 
 
 class BertEncoder(nn.Cell):
@@ -197,20 +214,22 @@ class BertEncoder(nn.Cell):
         self.layer = nn.CellList([BertLayer(config) for _ in range(config.num_hidden_layers)])
 
     def construct(
-        self, hidden: Tensor, bias: Tensor | None
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Return the input and every layer's output, and the taps, each ``(batch, seq, width)``.
+        self, hidden: Tensor, bias: Tensor | None, output_taps: bool
+    ) -> tuple[tuple[Tensor, ...], Taps]:
+        """Return the input and every layer's output ``(batch, seq, width)``, and the taps.
 
         Args:
             hidden: ``(batch, seq, width)``.
             bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
+            output_taps: Whether there are any taps.
         """
         hidden_states: tuple[Tensor, ...] = (hidden,)
-        taps: tuple[Tensor, ...] = (hidden,)
+        taps: Taps = ()
         for layer in self.layer:
-            hidden, attention, mlp = layer(hidden, bias)
+            hidden, inner = layer(hidden, bias)
             hidden_states = (*hidden_states, hidden)
-            taps = (*taps, attention, mlp, hidden)
+            if output_taps:  # if not, a layer's inner values are let go with it
+                taps = (*taps, *inner)
         return hidden_states, taps
 
 
@@ -225,9 +244,14 @@ class BertPooler(nn.Cell):
         super().__init__()
         self.dense = dense(config.hidden_size, config.hidden_size, config.initializer_range)
 
-    def construct(self, hidden: Tensor) -> Tensor:
-        """Map ``(batch, seq, width)`` to ``(batch, width)``."""
-        return ops.tanh(self.dense(hidden[:, 0]))
+    def construct(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summary, and before its activation, each ``(batch, width)``.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+        """
+        projected = self.dense(hidden[:, 0])
+        return ops.tanh(projected), projected
 
 
 class BertModel(PretrainedModel):
@@ -273,14 +297,15 @@ class BertModel(PretrainedModel):
             ``last_hidden_state`` (batch, seq, width); with a pooler ``pooler_output`` (batch,
             width); then ``hidden_states`` and ``taps`` if asked for.
         """
-        hidden = self.embeddings(input_ids, token_type_ids, position_ids)
+        hidden, total = self.embeddings(input_ids, token_type_ids, position_ids)
         bias = None if attention_mask is None else padding_bias(attention_mask, hidden.dtype)
-        hidden_states, taps = self.encoder(hidden, bias)
+        hidden_states, inner = self.encoder(hidden, bias, output_taps)
+        taps: Taps = (total, hidden, *inner)
         outputs: tuple[Any, ...] = (hidden_states[-1],)
         if self.pooler is not None:
-            pooled = self.pooler(hidden_states[-1])  # (batch, width)
+            pooled, projected = self.pooler(hidden_states[-1])  # (batch, width)
             outputs = (*outputs, pooled)
-            taps = (*taps, pooled)
+            taps = (*taps, projected, pooled)
         if output_hidden_states:
             outputs = (*outputs, hidden_states)
         if output_taps:

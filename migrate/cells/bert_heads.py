@@ -10,6 +10,7 @@ from mindspore.common.initializer import initializer
 from mindport.migrate.cells.bert import BertModel
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
+    Taps,
     cross_entropy,
     dense,
     layer_norm,
@@ -31,9 +32,16 @@ class BertPredictionHeadTransform(nn.Cell):
         self.activation = ACTIVATIONS[config.hidden_act]()
         self.LayerNorm = layer_norm(config.hidden_size, config.layer_norm_eps)
 
-    def construct(self, hidden: Tensor) -> Tensor:
-        """Map ``(batch, seq, width)`` to the same shape."""
-        return self.LayerNorm(self.activation(self.dense(hidden)))
+    def construct(self, hidden: Tensor) -> tuple[Tensor, Taps]:
+        """Return the output ``(batch, seq, width)``, and the taps from ``dense`` to ``norm``.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+        """
+        projected = self.dense(hidden)  # (batch, seq, width)
+        activation = self.activation(projected)
+        norm = self.LayerNorm(activation)
+        return norm, (projected, activation, norm)
 
 
 class BertLMPredictionHead(nn.Cell):
@@ -52,15 +60,17 @@ class BertLMPredictionHead(nn.Cell):
         if not self.tied:
             self.decoder = dense(config.hidden_size, config.vocab_size, config.initializer_range)
 
-    def construct(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """Map ``(batch, seq, width)`` to ``(batch, seq, vocab)``.
+    def construct(self, hidden: Tensor, words: Tensor) -> tuple[Tensor, Taps]:
+        """Return the scores ``(batch, seq, vocab)``, and the taps of the transform.
 
         Args:
             hidden: ``(batch, seq, width)``.
             words: ``(vocab, width)``, the word embeddings, used if tied.
         """
-        hidden = self.transform(hidden)
-        return project(hidden, words) + self.bias if self.tied else self.decoder(hidden)
+        hidden, taps = self.transform(hidden)
+        if self.tied:
+            return project(hidden, words) + self.bias, taps
+        return self.decoder(hidden), taps
 
 
 class BertHeads(nn.Cell):
@@ -121,7 +131,9 @@ class BertForMaskedLM(PretrainedModel):
             output_taps,
         )
         words = self.bert.embeddings.word_embeddings.embedding_table
-        logits = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        logits, taps = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        if output_taps:
+            outputs = (*outputs[:-1], (*outputs[-1], *taps))
         if labels is None:
             return (logits, *outputs[1:])
         return (cross_entropy(logits, labels), logits, *outputs[1:])
@@ -215,7 +227,9 @@ class BertForPreTraining(PretrainedModel):
             output_taps,
         )
         words = self.bert.embeddings.word_embeddings.embedding_table
-        scores = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        scores, taps = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        if output_taps:
+            outputs = (*outputs[:-1], (*outputs[-1], *taps))
         relation = self.cls.seq_relationship(outputs[1])  # (batch, 2)
         if labels is None or next_sentence_label is None:
             return (scores, relation, *outputs[2:])

@@ -16,6 +16,7 @@ from mindspore import Tensor, nn, ops
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
     Attention,
+    Taps,
     causal_bias,
     dense,
     embedding,
@@ -56,7 +57,7 @@ class GPT2Attention(nn.Cell):
         bias: Tensor,
         past: tuple[Tensor, Tensor] | None = None,
         source: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Taps]:
         """Attend to what the bias allows.
 
         Args:
@@ -67,17 +68,20 @@ class GPT2Attention(nn.Cell):
 
         Returns:
             The output ``(batch, seq, width)``; the keys and the values ``(batch, heads, key,
-            head_dim)``, where ``key`` is ``capacity`` with a cache and ``seq`` without.
+            head_dim)``, where ``key`` is ``capacity`` with a cache and ``seq`` without; the taps
+            from ``query`` to ``context``.
         """
         query, key, value = ops.split(self.c_attn(hidden), self.width, -1)  # (batch, seq, width)
-        query = split_heads(query, self.heads)  # (batch, heads, seq, head_dim)
-        key = split_heads(key, self.heads)
-        value = split_heads(value, self.heads)
+        queries = split_heads(query, self.heads)  # (batch, heads, seq, head_dim)
+        keys = split_heads(key, self.heads)
+        values = split_heads(value, self.heads)
         if past is not None:
-            key = write_rows(past[0], key, source)  # (batch, heads, capacity, head_dim)
-            value = write_rows(past[1], value, source)
-        context = merge_heads(self.attention(query, key, value, bias))  # (batch, seq, width)
-        return self.resid_dropout(self.c_proj(context)), key, value
+            keys = write_rows(past[0], keys, source)  # (batch, heads, capacity, head_dim)
+            values = write_rows(past[1], values, source)
+        mixed, scores, weights = self.attention(queries, keys, values, bias)
+        context = merge_heads(mixed)  # (batch, seq, width)
+        taps = (query, key, value, scores, weights, context)
+        return self.resid_dropout(self.c_proj(context)), (keys, values), taps
 
 
 class GPT2MLP(nn.Cell):
@@ -95,9 +99,19 @@ class GPT2MLP(nn.Cell):
         self.c_proj = dense(config.n_inner, config.n_embd, std / (2 * config.n_layer) ** 0.5)
         self.dropout = nn.Dropout(p=config.resid_pdrop)
 
-    def construct(self, hidden: Tensor) -> Tensor:
-        """Map ``(batch, seq, width)`` to the same shape, by way of ``(batch, seq, n_inner)``."""
-        return self.dropout(self.c_proj(self.act(self.c_fc(hidden))))
+    def construct(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map ``(batch, seq, width)`` to the same shape.
+
+        Args:
+            hidden: ``(batch, seq, width)``.
+
+        Returns:
+            The output ``(batch, seq, width)``; before and after the activation, each ``(batch,
+            seq, n_inner)``.
+        """
+        up = self.c_fc(hidden)  # (batch, seq, n_inner)
+        activation = self.act(up)
+        return self.dropout(self.c_proj(activation)), up, activation
 
 
 class GPT2Block(nn.Cell):
@@ -121,17 +135,20 @@ class GPT2Block(nn.Cell):
         bias: Tensor,
         past: tuple[Tensor, Tensor] | None = None,
         source: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Taps]:
         """Run the block; the arguments are those of :class:`GPT2Attention`.
 
         Returns:
-            The output, and on the way to it that of the attention and of the feed-forward half,
-            each ``(batch, seq, width)``; and the keys and values.
+            The output ``(batch, seq, width)``; the keys and values; the block's taps.
         """
-        attention, key, value = self.attn(self.ln_1(hidden), bias, past, source)
-        hidden = hidden + attention  # (batch, seq, width)
-        mlp = self.mlp(self.ln_2(hidden))
-        return hidden + mlp, attention, mlp, (key, value)
+        norm_1 = self.ln_1(hidden)  # (batch, seq, width)
+        attention, present, inner = self.attn(norm_1, bias, past, source)
+        residual = hidden + attention  # (batch, seq, width)
+        norm_2 = self.ln_2(residual)
+        mlp, up, activation = self.mlp(norm_2)
+        hidden = residual + mlp
+        taps = (norm_1, *inner, attention, residual, norm_2, up, activation, mlp, hidden)
+        return hidden, present, taps
 
 
 class GPT2Model(PretrainedModel):
@@ -195,13 +212,14 @@ class GPT2Model(PretrainedModel):
         bias = causal_bias(query_rows, key_rows, attention_mask, hidden.dtype)
 
         hidden_states: tuple[Tensor, ...] = (hidden,)
-        taps: tuple[Tensor, ...] = (hidden,)
+        taps: Taps = (hidden,)
         cache: Cache = ()
         for layer, block in enumerate(self.h):
             past = None if past_key_values is None else past_key_values[layer]
-            hidden, attention, mlp, present = block(hidden, bias, past, source)
+            hidden, present, inner = block(hidden, bias, past, source)
             hidden_states = (*hidden_states, hidden)
-            taps = (*taps, attention, mlp, hidden)
+            if output_taps:  # if not, a block's inner values are let go with it
+                taps = (*taps, *inner)
             cache = (*cache, present)
         hidden = self.ln_f(hidden)
 

@@ -13,6 +13,7 @@ import mindspore
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
+Taps = tuple[Tensor, ...]  # in network order, as the architecture file names them
 IGNORE_INDEX = -100  # a label with this value adds nothing to a loss
 _MATMUL = ops.MatMul(transpose_b=True)
 
@@ -125,8 +126,10 @@ class Attention(nn.Cell):
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.mix = ops.BatchMatMul()
 
-    def construct(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the values, mixed as the scores say.
+    def construct(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the values, mixed as the scores say, and on the way to them scores and weights.
 
         Args:
             query: ``(batch, heads, query, head_dim)``.
@@ -135,7 +138,8 @@ class Attention(nn.Cell):
             bias: Broadcast to ``(batch, heads, query, key)`` and added to the scores; or None.
 
         Returns:
-            ``(batch, heads, query, head_dim)``.
+            The mixed values ``(batch, heads, query, head_dim)``; what goes into the softmax and
+            what comes out of it, each ``(batch, heads, query, key)``.
         """
         # Scaling the query and not the product keeps float16 scores in range.
         scores = self.scores(query * self.scaling, key)  # (batch, heads, query, key)
@@ -143,8 +147,8 @@ class Attention(nn.Cell):
             scores = scores + bias
             if scores.dtype == mindspore.float16:  # a row of -inf alone would become NaN
                 scores = ops.maximum(scores, lowest(mindspore.float16))
-        weights = self.dropout(ops.softmax(scores, -1))
-        return self.mix(weights, value)
+        weights = ops.softmax(scores, -1)
+        return self.mix(self.dropout(weights), value), scores, weights
 
 
 def write_rows(cache: Tensor, new: Tensor, source: Tensor) -> Tensor:

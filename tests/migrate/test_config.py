@@ -66,12 +66,18 @@ def test_files_that_are_no_config(tmp_path):
 
 
 def test_taps_stand_in_network_order():
-    names = [tap.name for tap in network_order(GPT2.heads["lm"].taps, 2)]
+    taps = network_order(GPT2.heads["lm"].taps, 2)
+    names = [tap.name for tap in taps if not tap.detail]
     assert names == [
         "embeddings",
         "block.0.attention", "block.0.mlp", "block.0",
         "block.1.attention", "block.1.mlp", "block.1",
         "final_norm", "logits",
+    ]  # fmt: skip
+    assert [tap.name for tap in taps if tap.name.startswith("block.1")] == [
+        "block.1.norm_1", "block.1.query", "block.1.key", "block.1.value", "block.1.scores",
+        "block.1.weights", "block.1.context", "block.1.attention", "block.1.residual",
+        "block.1.norm_2", "block.1.up", "block.1.activation", "block.1.mlp", "block.1",
     ]  # fmt: skip
 
 
