@@ -26,6 +26,7 @@ from mindport.migrate.computation import (
     Step,
 )
 from mindport.validate.formula.activations import ACTIVATIONS
+from mindport.validate.formula.validity import visible_keys
 from mindport.validate.formula.weights import Weights
 
 
@@ -50,9 +51,7 @@ class Setting:
 
     def visible(self, causal: bool) -> np.ndarray:
         """Return which keys a query may see, (batch, 1, query, key)."""
-        seq = self.real.shape[1]
-        shown = np.broadcast_to(self.real[:, None, None, :], (len(self.real), 1, seq, seq))
-        return shown & np.tril(np.ones((seq, seq), bool)) if causal else shown
+        return visible_keys(self.real, causal)
 
 
 def evaluate(step: Step, inputs: Sequence[np.ndarray], setting: Setting) -> np.ndarray:
