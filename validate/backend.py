@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -99,8 +99,14 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
 class ReferenceSession(Session, Protocol):
     """A session that also knows the truth, and how far a correct run may be from it."""
+
+    @property
+    def layers(self) -> int:
+        """How many blocks the network has."""
+        ...
 
     def oracle(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return every tap of the case, computed in float64 on the CPU from the same weights.

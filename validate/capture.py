@@ -13,11 +13,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from mindport.validate.backend import Identity, LoadReport
+from mindport.validate.stored import StoredTensor
 
-SCHEMA = 1
+SCHEMA = 2
 _MANIFEST = "manifest.json"
 _TAPS = "taps.safetensors"
 _ROWS = "rows.safetensors"
+_ORACLE = "oracle.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class CaptureManifest:
         weights: sha256 of every weights file, by name.
         inputs: sha256 of every input array that was fed, by name.
         taps: Names of the captured taps, in network order.
+        unstable: Those that another run of the same inputs gave otherwise, bit by bit.
+        floor: How far correct runs were from the oracle: by run (``as fed``, or how it was
+            reordered) and by tap the root mean square of the error; empty without an oracle.
         seconds: Wall time of loading and of the forward pass.
         peak_memory_bytes: Of the worker process.
     """
@@ -39,6 +44,8 @@ class CaptureManifest:
     weights: Mapping[str, str]
     inputs: Mapping[str, str]
     taps: tuple[str, ...]
+    unstable: tuple[str, ...]
+    floor: Mapping[str, Mapping[str, float]]
     seconds: Mapping[str, float]
     peak_memory_bytes: int
 
@@ -61,12 +68,23 @@ class Capture:
             identity=Identity(**content.pop("identity")),
             load_report=LoadReport(report["loaded"], **names),
             taps=tuple(content.pop("taps")),
+            unstable=tuple(content.pop("unstable")),
             **content,
         )
 
     def tap(self, name: str) -> np.ndarray:
         """Return the float32 array of a tap."""
         with safe_open(str(self.folder / _TAPS), framework="numpy") as file:
+            array: np.ndarray = file.get_tensor(name)
+        return array
+
+    def stored_tap(self, name: str) -> StoredTensor:
+        """Return a tap that is read piece by piece."""
+        return StoredTensor(self.folder / _TAPS, name)
+
+    def oracle(self, name: str) -> np.ndarray:
+        """Return the float64 array of a tap."""
+        with safe_open(str(self.folder / _ORACLE), framework="numpy") as file:
             array: np.ndarray = file.get_tensor(name)
         return array
 
@@ -88,11 +106,14 @@ def save_capture(
     manifest: CaptureManifest,
     taps: Mapping[str, np.ndarray],
     rows: np.ndarray | None,
+    oracle: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a capture folder; the caller renames it into place."""
     folder.mkdir(parents=True)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in taps.items()}
-    save_file(contiguous, str(folder / _TAPS))
+    for file, arrays in ((_TAPS, taps), (_ORACLE, oracle)):
+        if arrays is not None:
+            contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            save_file(contiguous, str(folder / file))
     if rows is not None:
         save_file({"rows": np.ascontiguousarray(rows)}, str(folder / _ROWS))
     text = json.dumps({"schema": SCHEMA, **asdict(manifest)}, indent=2)

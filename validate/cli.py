@@ -16,6 +16,7 @@ from mindport.validate.case import DEVICES, DTYPES, MODES
 from mindport.validate.pipeline import Request, validate
 from mindport.validate.report.json import write_verdict
 from mindport.validate.report.terminal import print_verdict
+from mindport.validate.tolerance import POLICIES
 
 _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and judge.
 
@@ -72,8 +73,14 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      "a task file of your own."),
         click.Option(["--prompt-limit"], type=click.IntRange(min=1),
                      help="At most so many items."),
-        click.Option(["--atol"], type=float, help="Absolute tolerance, instead of the default."),
-        click.Option(["--rtol"], type=float, help="Relative tolerance, instead of the default."),
+        click.Option(["--policy"], type=click.Choice(POLICIES),
+                     help="How the tolerance is chosen.  [default: derived, from the float64 "
+                     "oracle and the noise floor]"),
+        click.Option(["--atol"], type=float, help="Absolute tolerance, instead of a policy."),
+        click.Option(["--rtol"], type=float, help="Relative tolerance, instead of a policy."),
+        click.Option(["--blocks-only"], is_flag=True,
+                     help="Capture blocks, not the operations inside: less to write and compare, "
+                     "but a fault is placed by block."),
         click.Option(["--backend"], type=click.Choice(backend_names()), default=default.backend,
                      show_default=True, help="What runs the candidate."),
         click.Option(["--device"], type=click.Choice(DEVICES, case_sensitive=False),

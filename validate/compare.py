@@ -2,116 +2,268 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from mindport.validate import metrics
+from mindport.migrate.computation import Score, Step
 from mindport.validate.capture import Capture
-from mindport.validate.tolerance import TolerancePolicy
-from mindport.validate.verdict import TapResult
+from mindport.validate.formula.operations import Setting
+from mindport.validate.formula.recompute import Recomputed, View, recompute
+from mindport.validate.formula.rounding import PRECISIONS
+from mindport.validate.formula.validity import visible_keys
+from mindport.validate.metrics import Errors, errors_of, rms, whole_index
+from mindport.validate.streaming import PairFacts, compare_streams
+from mindport.validate.tolerance import (
+    Limits,
+    TolerancePolicy,
+    accumulated_limits,
+    isolated_limits,
+)
+from mindport.validate.verdict import Both, TapResult
+
+_HELD = 24  # taps of a side that are kept in memory: those of a block are used again in it
+# A key is hidden from a query if its score lies so far below the best that its weight is nothing.
+_HIDDEN = {"float32": 40.0, "float16": 18.0, "bfloat16": 40.0}
+# The oracle and the formula are both float64; what is further apart is not the same network.
+_SAME = 1e-6
+
+
+class FormulaError(AssertionError):
+    """The formula and the oracle disagree: a bug of ours, which no verdict may hide."""
 
 
 def compare_captures(
     reference: Capture,
     candidate: Capture,
-    taps: Sequence[str],
-    mask: np.ndarray,
+    steps: Sequence[Step],
+    setting: Setting,
     policy: TolerancePolicy,
-) -> tuple[TapResult, ...]:
-    """Compare every tap.
+    *,
+    required: Collection[str],
+    details: Collection[str] = (),
+) -> Iterator[TapResult]:
+    """Compare every tap that a step makes, in network order.
 
     Args:
-        reference: What is held to be right.
+        reference: What is held to be right, with its oracle.
         candidate: What is judged.
-        taps: Names in network order; one that a side lacks is a failure.
-        mask: attention_mask (batch, seq); padded positions carry no meaning and do not count.
+        steps: Of the head, filled in.
+        setting: Config, model inputs and parameters of the reference.
         policy: Chooses the tolerance of each tap.
+        required: Taps that the candidate must have; one that it lacks is a failure.
+        details: Taps that lie inside a block or head.
+
+    Raises:
+        FormulaError: If the formula is not that of the oracle.
     """
-    stored = {"reference": reference.stored_taps, "candidate": candidate.stored_taps}
-    results = []
-    for name in taps:
-        absent = [side for side, names in stored.items() if name not in names]
+    sides = {"reference": tap_reader(reference), "candidate": tap_reader(candidate)}
+    precision = PRECISIONS[policy.dtype]
+    asked = set(reference.manifest.taps)
+    for item in recompute(steps, setting, sides, precision):
+        name = item.step.tap
+        found = {side: read(name) for side, read in sides.items()}
+        if name not in asked and found["candidate"] is None:
+            continue
+        absent = [side for side, array in found.items() if array is None]
+        if absent == ["candidate"] and name not in required:
+            continue
         if absent:
             problem = f"not captured on the {' and the '.join(absent)} side"
-            results.append(TapResult(name, (), ok=False, problem=problem))
-        else:
-            results.append(
-                compare_tap(name, reference.tap(name), candidate.tap(name), mask, policy)
-            )
-    return tuple(results)
+            yield TapResult(name, (), ok=False, detail=name in details, own_fault=True,
+                            problem=problem)
+            continue
+        yield _compare(
+            item, reference, candidate, sides, setting, policy, detail=name in details
+        )
 
 
-def compare_tap(
-    name: str,
-    reference: np.ndarray,
-    candidate: np.ndarray,
-    mask: np.ndarray,
+def tap_reader(capture: Capture) -> Callable[[str], np.ndarray | None]:
+    """Return a function that reads a capture's taps, None for those it lacks."""
+    stored = capture.stored_taps
+
+    @lru_cache(_HELD)
+    def read(name: str) -> np.ndarray | None:
+        return capture.tap(name) if name in stored else None
+
+    return read
+
+
+def _compare(
+    item: Recomputed,
+    reference: Capture,
+    candidate: Capture,
+    sides: dict[str, Callable[[str], np.ndarray | None]],
+    setting: Setting,
     policy: TolerancePolicy,
+    *,
+    detail: bool,
 ) -> TapResult:
-    """Compare one tap.
-
-    Args:
-        name: Its canonical name.
-        reference: Float array (batch, seq, …) or (batch, …).
-        candidate: The same on the other side.
-        mask: attention_mask (batch, seq).
-        policy: Chooses the tolerance.
-    """
-    if reference.shape != candidate.shape:
-        problem = f"shapes differ: {list(reference.shape)} and {list(candidate.shape)}"
-        return TapResult(name, reference.shape, ok=False, problem=problem)
-    if reference.size == 0:
-        return TapResult(name, reference.shape, ok=False, problem="there is nothing in it")
-    valid = _valid_positions(reference.shape, mask)
-    r, c = reference[valid], candidate[valid]
-    problem = _nonfinite_problem(r, c)
-    if problem:
-        return TapResult(name, reference.shape, ok=False, problem=problem)
-    tolerance = policy.at(r)
-    used = metrics.tolerance_used(r, c, tolerance.atol, tolerance.rtol)
-    worst = np.unravel_index(int(np.argmax(used)), used.shape)
-    largest = float(used[worst])
-    ok = bool(largest <= 1.0)  # a NaN would not be
-    found = metrics.max_abs(r, c)
+    name = item.step.tap
+    r, c = sides["reference"](name), sides["candidate"](name)
+    if r is None or c is None:
+        raise FormulaError(f"{name} was there and is not")
+    if r.shape != c.shape:
+        problem = f"shapes differ: {list(r.shape)} and {list(c.shape)}"
+        return TapResult(name, r.shape, ok=False, detail=detail, own_fault=True, problem=problem)
+    if not item.valid.any() or r.size == 0:
+        problem = "there is nothing in it"
+        return TapResult(name, r.shape, ok=False, detail=detail, own_fault=True, problem=problem)
+    facts = compare_streams(
+        reference.stored_tap(name),
+        candidate.stored_tap(name),
+        dtype=policy.dtype,
+        valid=item.valid,
+    )
+    problem = _nonfinite_problem(facts) or _mask_problem(item.step, c, setting, policy.dtype)
+    if facts.finite < facts.compared:
+        return TapResult(
+            name, r.shape, ok=False, detail=detail, own_fault=True, problem=problem, facts=facts
+        )
+    _check_formula(item, reference.oracle(name))
+    accumulated = _accumulated(item, r, c, reference)
+    isolated = _isolated(item, r, c)
+    if policy.derived:
+        used = max(accumulated.candidate.used, isolated.candidate.used if isolated else 0.0)
+        within = _within(c, item.accumulated, item.valid, accumulated.candidate.limit_peak)
+        worst = accumulated.candidate.worst_index
+    else:
+        shares = policy.used(r, c)[item.valid]
+        used = float(shares.max())
+        within = float(np.count_nonzero(shares <= 1.0) / shares.size)
+        worst = whole_index(item.valid, np.unravel_index(int(np.argmax(shares)), shares.shape))
+    own_fault = bool(problem) or (isolated is not None and not isolated.candidate.ok)
+    if not problem and not used <= 1.0:
+        problem = _too_large(used, facts, accumulated, isolated, policy)
     return TapResult(
         name=name,
-        shape=reference.shape,
-        ok=ok,
-        max_abs=found,
-        mean_abs=metrics.mean_abs(r, c),
-        max_rel=largest,
-        cosine=metrics.cosine(r, c),
-        within=float(np.count_nonzero(used <= 1.0) / used.size),
-        atol=tolerance.atol,
-        rtol=tolerance.rtol,
-        reference_rms=metrics.rms(r),
-        worst_index=_whole_index(valid, worst),
-        problem="" if ok else f"{largest:.3g} times the tolerance (max abs {found:.3g})",
+        shape=r.shape,
+        ok=not problem,
+        detail=detail,
+        used=used,
+        within=within,
+        worst_index=worst,
+        deviation=rms(item.accumulated.deviation[item.valid]),
+        accumulated=accumulated,
+        isolated=isolated,
+        facts=facts,
+        own_fault=own_fault,
+        problem=problem,
     )
 
 
-def _valid_positions(shape: tuple[int, ...], mask: np.ndarray) -> np.ndarray:
-    """Return a boolean array over the leading axes of a tap: where it is to be compared."""
-    if shape[:2] == mask.shape:
-        return mask.astype(bool)
-    return np.ones(shape[:1], dtype=bool)
+def _accumulated(
+    item: Recomputed, r: np.ndarray, c: np.ndarray, reference: Capture
+) -> Both:
+    elements = int(np.count_nonzero(item.valid)) * _inner(item)
+    fed = _errors(r, item.accumulated, item.valid, accumulated_limits(elements, 0.0))
+    # What reordering does to the reference, in the same units.
+    name, floor = item.step.tap, fed.rms
+    own = reference.manifest.floor.get("as fed", {}).get(name, 0.0)
+    for run in reference.manifest.floor.values():
+        if own and name in run:
+            floor = max(floor, fed.rms * run[name] / own)
+    limits = accumulated_limits(elements, floor)
+    return Both(
+        _errors(r, item.accumulated, item.valid, limits),
+        _errors(c, item.accumulated, item.valid, limits),
+    )
 
 
-def _whole_index(valid: np.ndarray, worst: tuple[np.intp, ...]) -> tuple[int, ...]:
-    leading = np.argwhere(valid)[worst[0]]
-    return (*map(int, leading), *map(int, worst[1:]))
+def _isolated(item: Recomputed, r: np.ndarray, c: np.ndarray) -> Both | None:
+    views = item.isolated
+    if "reference" not in views or "candidate" not in views:
+        return None
+    elements = int(np.count_nonzero(item.valid)) * _inner(item)
+    limits = isolated_limits(elements)
+    own = _errors(r, views["reference"], item.valid, limits)
+    if not views["candidate"].direct:
+        limits = accumulated_limits(elements, own.rms)
+    else:
+        # A reference whose own kernel is worse than predicted excuses the same in the candidate.
+        worse = max(1.0, own.rms)
+        limits = Limits(limits.rms * worse, limits.peak * worse)
+    return Both(own, _errors(c, views["candidate"], item.valid, limits))
 
 
-def _nonfinite_problem(reference: np.ndarray, candidate: np.ndarray) -> str:
-    counts = {
-        "reference": metrics.nonfinite(reference),
-        "candidate": metrics.nonfinite(candidate),
-    }
-    found = [f"{count} on the {side} side" for side, count in counts.items() if count]
-    return f"NaN or infinite values: {', '.join(found)}" if found else ""
+def _errors(found: np.ndarray, view: View, valid: np.ndarray, limits: Limits) -> Errors:
+    return errors_of(found, view.expected, view.deviation, valid, limits)
+
+
+def _inner(item: Recomputed) -> int:
+    """Return how many elements stand behind each entry of ``valid``."""
+    return int(np.prod(item.accumulated.expected.shape[item.valid.ndim :], dtype=np.int64))
+
+
+def _within(found: np.ndarray, view: View, valid: np.ndarray, peak: float) -> float:
+    inside = np.abs((found - view.expected)[valid]) <= peak * view.deviation[valid]
+    return float(np.count_nonzero(inside) / inside.size)
+
+
+def _check_formula(item: Recomputed, oracle: np.ndarray) -> None:
+    apart = rms((item.accumulated.expected - oracle)[item.valid])
+    if not apart <= _SAME * (rms(oracle[item.valid]) + 1e-30):
+        raise FormulaError(
+            f"the formula of {item.step.tap} is {apart:.3g} (rms) from the float64 run; the "
+            "architecture file's steps do not describe this network"
+        )
+
+
+def _nonfinite_problem(facts: PairFacts) -> str:
+    found = []
+    for side in ("reference", "candidate"):
+        counts = getattr(facts, side)
+        infinite = counts.positive_infinite + counts.negative_infinite
+        parts = [f"{n} {what}" for n, what in ((counts.nan, "NaN"), (infinite, "infinite")) if n]
+        if parts:
+            first = list(counts.first_nonfinite)
+            found.append(f"{' and '.join(parts)} on the {side} side, first at {first}")
+    return f"values that are NaN or infinite: {'; '.join(found)}" if found else ""
+
+
+def _mask_problem(step: Step, scores: np.ndarray, setting: Setting, dtype: str) -> str:
+    """Return what is wrong with the keys that a query must not see, or nothing."""
+    if not isinstance(step.operation, Score):
+        return ""
+    shown = visible_keys(setting.real, step.operation.causal)
+    queries = setting.real[:, None, :, None]
+    best = np.where(shown, scores, -np.inf).max(-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        seen = ~(scores < best - _HIDDEN[dtype]) & ~shown & queries
+    count = int(np.count_nonzero(seen))
+    if not count:
+        return ""
+    hidden = int(np.count_nonzero(np.broadcast_to(~shown & queries, scores.shape)))
+    return f"{count} of {hidden} keys that must be hidden are seen"
+
+
+def _too_large(
+    used: float, facts: PairFacts, accumulated: Both, isolated: Both | None, policy: TolerancePolicy
+) -> str:
+    if not policy.derived:
+        return f"{used:.3g} times the tolerance (max abs {facts.max_abs:.3g})"
+    alone = isolated.candidate if isolated else None
+    if alone is not None and not alone.ok:
+        return (
+            f"from its own inputs it is off by {alone.absolute:.2g} (rms), {alone.rms:.3g} times "
+            f"the deviation that rounding predicts, at most {alone.peak:.3g} times; allowed are "
+            f"{alone.limit_rms:.2g} and {alone.limit_peak:.3g}"
+        )
+    whole = accumulated.candidate
+    return (
+        f"it is {whole.absolute:.2g} (rms) from the float64 oracle, {whole.rms:.3g} times the "
+        f"deviation that rounding predicts, at most {whole.peak:.3g} times; allowed are "
+        f"{whole.limit_rms:.2g} and {whole.limit_peak:.3g}"
+    )
 
 
 def first_fault(results: Sequence[TapResult]) -> TapResult | None:
-    """Return the first tap, in network order, that is not ok."""
-    return next((result for result in results if not result.ok), None)
+    """Return the first tap, in network order, that is at fault.
+
+    A tap that is wrong although its own inputs explain it is only a consequence: if any tap is
+    wrong from its own inputs, the first such one counts.
+    """
+    wrong = [result for result in results if not result.ok]
+    own = (result for result in wrong if result.own_fault)
+    return next(own, wrong[0] if wrong else None)

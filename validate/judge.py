@@ -11,9 +11,12 @@ from mindport.validate.backend import LoadReport
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case
 from mindport.validate.compare import first_fault
+from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
+from mindport.validate.streaming import first_nonfinite
 from mindport.validate.tolerance import TolerancePolicy
-from mindport.validate.verdict import Status, TapResult, Verdict
+from mindport.validate.verdict import Diagnosis, Status, TapResult, Verdict
 
 _SHOWN = 3
 
@@ -30,6 +33,8 @@ class Evidence:
         left_behind: Tensors of the reference's checkpoint that its head has no use for; the
             reference may report these as unexpected.
         taps: One result per tap.
+        diagnosis: Why the taps at fault are wrong.
+        gradients: The gradient check, or None.
         policy: The tolerance used.
         prompt_task: The prompt task's name; empty for none.
         prompts: The prompt check, or None.
@@ -43,6 +48,8 @@ class Evidence:
     candidate: Capture
     left_behind: Collection[str]
     taps: Sequence[TapResult]
+    diagnosis: tuple[Diagnosis, ...]
+    gradients: GradientCheck | None
     policy: TolerancePolicy
     prompt_task: str
     prompts: PromptParity | None
@@ -59,7 +66,8 @@ def judge(evidence: Evidence) -> Verdict:
         _identity_problem(evidence)
         or _load_problem(evidence)
         or _input_problem(evidence)
-        or _tap_problem(evidence.taps)
+        or _tap_problem(evidence.taps, evidence.diagnosis)
+        or _gradient_problem(evidence.gradients)
         or _prompt_problem(evidence.prompt_task, evidence.prompts)
     )
     fault = first_fault(evidence.taps)
@@ -72,6 +80,9 @@ def judge(evidence: Evidence) -> Verdict:
         head=evidence.case.head,
         first_faulty_tap=fault.name if fault else None,
         taps=tuple(evidence.taps),
+        diagnosis=evidence.diagnosis,
+        gradients=evidence.gradients.to_dict() if evidence.gradients else None,
+        first_nonfinite=first_nonfinite({t.name: t.facts for t in evidence.taps if t.facts}),
         policy=asdict(evidence.policy),
         identity={side: asdict(c.manifest.identity) for side, c in sides.items()},
         load={side: asdict(c.manifest.load_report) for side, c in sides.items()},
@@ -81,7 +92,7 @@ def judge(evidence: Evidence) -> Verdict:
         },
         inputs={**evidence.inputs, "sha256": dict(evidence.case.inputs)},
         prompts=_prompt_section(evidence.prompt_task, evidence.prompts),
-        notices=evidence.notices + _prompt_notices(evidence.prompts),
+        notices=evidence.notices + _tap_notices(evidence) + _prompt_notices(evidence.prompts),
         timings={
             side: {**c.manifest.seconds, "peak_memory_bytes": c.manifest.peak_memory_bytes}
             for side, c in sides.items()
@@ -152,14 +163,49 @@ def _input_problem(evidence: Evidence) -> str:
     return ""
 
 
-def _tap_problem(taps: Sequence[TapResult]) -> str:
+def _tap_problem(taps: Sequence[TapResult], diagnosis: Sequence[Diagnosis]) -> str:
     if not taps:
         return "no tap was captured, so nothing was compared"
     fault = first_fault(taps)
     if fault is None:
         return ""
     faulty = sum(1 for tap in taps if not tap.ok)
-    return f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
+    said = f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
+    cause = next((d for d in diagnosis if d.tap == fault.name and d.cause != UNKNOWN), None)
+    if cause is not None:
+        how = "confirmed" if cause.confirmed else "suspected"
+        said += f"; {how} cause: {CAUSES[cause.cause]} ({cause.detail})"
+    return said
+
+
+def _tap_notices(evidence: Evidence) -> tuple[str, ...]:
+    notices = []
+    hidden = [tap.name for tap in evidence.taps if tap.ok and tap.own_fault]
+    if hidden:
+        more = f" and {len(hidden) - 1} more taps" if len(hidden) > 1 else ""
+        notices.append(
+            f"the policy {evidence.policy.name} lets pass what rounding does not explain: "
+            f"{hidden[0]}{more}; --policy derived fails there"
+        )
+    for side, capture in (("reference", evidence.reference), ("candidate", evidence.candidate)):
+        if capture.manifest.unstable:
+            first = capture.manifest.unstable[0]
+            notices.append(
+                f"the {side} is not deterministic: the same inputs gave {first} otherwise when run "
+                "again"
+            )
+    compared = {tap.name for tap in evidence.taps}
+    absent = [name for name in evidence.case.taps if name not in compared]
+    if evidence.taps and absent:
+        notices.append(
+            f"{len(absent)} of {len(evidence.case.taps)} taps were not captured and not compared "
+            f"({', '.join(absent[:_SHOWN])}{' …' if len(absent) > _SHOWN else ''})"
+        )
+    return tuple(notices)
+
+
+def _gradient_problem(gradients: GradientCheck | None) -> str:
+    return gradients.problem if gradients is not None else ""
 
 
 def _prompt_problem(task: str, prompts: PromptParity | None) -> str:
@@ -201,12 +247,15 @@ def _prompt_notices(prompts: PromptParity | None) -> tuple[str, ...]:
 
 
 def _success(evidence: Evidence) -> str:
-    used = max(tap.max_rel or 0.0 for tap in evidence.taps)
+    used = max(tap.used or 0.0 for tap in evidence.taps)
     last = evidence.taps[-1]
+    apart = last.facts.max_abs if last.facts else None
     said = (
-        f"all {len(evidence.taps)} taps agree, at {last.name} to {last.max_abs:.2g}; "
+        f"all {len(evidence.taps)} taps agree, at {last.name} to {apart:.2g}; "
         f"no tap uses more than {used:.0%} of its tolerance"
     )
+    if evidence.gradients is not None:
+        said += f"; {evidence.gradients.summary}"
     if evidence.prompts is not None:
         same = evidence.prompts.items - len(evidence.prompts.flips)
         said += f"; {same} of {evidence.prompts.items} prompts get the same label"

@@ -1,59 +1,85 @@
-"""How far two arrays are apart. Pure NumPy in float64; one small function per question."""
+"""How far a tap is from what it should be, in units of the deviation that rounding predicts.
+
+What needs no prediction (largest difference, cosine, ULPs) is in
+:mod:`mindport.validate.streaming`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-
-def max_abs(reference: np.ndarray, candidate: np.ndarray) -> float:
-    """Return the largest ``|c - r|``; 0 for empty arrays."""
-    return float(np.max(np.abs(_difference(reference, candidate)), initial=0.0))
+from mindport.validate.tolerance import Limits
 
 
-def mean_abs(reference: np.ndarray, candidate: np.ndarray) -> float:
-    """Return the mean ``|c - r|``; 0 for empty arrays."""
-    difference = np.abs(_difference(reference, candidate))
-    return float(difference.mean()) if difference.size else 0.0
+@dataclass(frozen=True)
+class Errors:
+    """The errors of a tap over its valid elements.
+
+    Attributes:
+        absolute: Root mean square of the error itself.
+        rms: Root mean square of the error of each element by its predicted deviation.
+        peak: Largest error by its predicted deviation.
+        worst_index: Where that is, in the whole tap.
+        limit_rms: What ``rms`` may be.
+        limit_peak: What ``peak`` may be.
+    """
+
+    absolute: float
+    rms: float
+    peak: float
+    worst_index: tuple[int, ...]
+    limit_rms: float
+    limit_peak: float
+
+    @property
+    def used(self) -> float:
+        """The share of the limits that is used: above 1 is outside."""
+        return max(self.rms / self.limit_rms, self.peak / self.limit_peak)
+
+    @property
+    def ok(self) -> bool:
+        """Whether both statistics lie within their limits; a NaN does not."""
+        return bool(self.used <= 1.0)
 
 
 def rms(array: np.ndarray) -> float:
     """Return the root of the mean square of an array; 0 for an empty one."""
-    wide = array.astype(np.float64)
-    return float(np.sqrt(np.mean(wide * wide))) if wide.size else 0.0
+    wide = array.astype(np.float64).ravel()
+    return float(np.sqrt(wide @ wide / wide.size)) if wide.size else 0.0
 
 
-def tolerance_used(
-    reference: np.ndarray, candidate: np.ndarray, atol: float, rtol: float
-) -> np.ndarray:
-    """Return ``|c - r| / (atol + rtol * |r|)`` per element: above 1 is outside.
+def errors_of(
+    found: np.ndarray,
+    expected: np.ndarray,
+    deviation: np.ndarray,
+    valid: np.ndarray,
+    limits: Limits,
+) -> Errors:
+    """Measure a tap.
 
-    This is the allclose form of a relative error, which stays meaningful near zero. Where the
-    allowance is zero, an equal pair gives 0 and any other infinity.
+    Args:
+        found: The tap, any float dtype.
+        expected: What it should be, float64, the same shape.
+        deviation: Predicted standard deviation of each element's error, the same shape.
+        valid: Boolean over the leading axes: which elements count.
+        limits: What the statistics may be.
     """
-    difference = np.abs(_difference(reference, candidate))
-    allowed = atol + rtol * np.abs(reference.astype(np.float64))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        used = difference / allowed
-    return np.where(difference == 0, 0.0, used)
+    error = (found - expected)[valid]
+    scaled = np.abs(error / deviation[valid])
+    worst = int(np.argmax(scaled))
+    return Errors(
+        absolute=rms(error),
+        rms=rms(scaled),
+        peak=float(scaled.flat[worst]),
+        worst_index=whole_index(valid, np.unravel_index(worst, scaled.shape)),
+        limit_rms=limits.rms,
+        limit_peak=limits.peak,
+    )
 
 
-def cosine(reference: np.ndarray, candidate: np.ndarray) -> float:
-    """Return the cosine of the angle between the flattened arrays.
-
-    Two zero arrays point the same way (1); one zero array points nowhere (0).
-    """
-    a, b = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
-    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-    if norms == 0.0:
-        return 1.0 if not a.any() and not b.any() else 0.0
-    return float(np.clip(a @ b / norms, -1.0, 1.0))
-
-
-def nonfinite(array: np.ndarray) -> int:
-    """Return how many elements are NaN or infinite."""
-    return int(array.size - np.count_nonzero(np.isfinite(array)))
-
-
-def _difference(reference: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    difference: np.ndarray = candidate.astype(np.float64) - reference.astype(np.float64)
-    return difference
+def whole_index(valid: np.ndarray, index: tuple[np.intp, ...]) -> tuple[int, ...]:
+    """Turn an index among the valid elements, ``array[valid]``, into one of the whole array."""
+    leading = np.argwhere(valid)[index[0]]
+    return (*map(int, leading), *map(int, index[1:]))

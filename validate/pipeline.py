@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.computation import Step, network_steps
 from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.expected import is_tied
 from mindport.migrate.porting import Prepared, prepare
 from mindport.prompts import (
     Plan,
@@ -33,11 +35,15 @@ from mindport.validate.checkpoints import (
     reference_folder,
 )
 from mindport.validate.compare import compare_captures
+from mindport.validate.diagnose.diagnosis import diagnose
+from mindport.validate.formula.operations import Setting
+from mindport.validate.formula.weights import Weights
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
+from mindport.validate.metrics import rms
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
-from mindport.validate.verdict import Verdict
+from mindport.validate.verdict import TapResult, Verdict
 
 Stage = Callable[[str], None]
 DEFAULT_LENGTH = 64
@@ -58,7 +64,8 @@ class Request:
         batch: Rows of random inputs.
         length: Tokens of random inputs; None takes 64, or the number of positions if smaller.
         seed: Of random inputs and weights.
-        atol: Absolute tolerance; None with ``rtol`` None takes the default policy.
+        policy: How the tolerance is chosen; None derives it, or takes ``atol`` and ``rtol``.
+        atol: Absolute tolerance.
         rtol: Relative tolerance.
         backend: The candidate's backend.
         device: The candidate's device.
@@ -70,6 +77,7 @@ class Request:
         prompt_limit: At most so many items of the task.
         timeout: Seconds that a worker may take.
         threads: CPU threads for each side; None leaves it to the frameworks.
+        blocks_only: Whether to capture blocks and not the operations inside them.
     """
 
     architecture: str
@@ -82,6 +90,7 @@ class Request:
     batch: int = 4
     length: int | None = None
     seed: int = 0
+    policy: str | None = None
     atol: float | None = None
     rtol: float | None = None
     backend: str = "mindspore"
@@ -94,6 +103,7 @@ class Request:
     prompt_limit: int | None = None
     timeout: float = 900.0
     threads: int | None = None
+    blocks_only: bool = False
 
 
 def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
@@ -109,7 +119,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
     architecture = load_architecture(request.architecture)
     backend = load_backend(request.backend)
     check_mode(request.backend, request.mode)
-    policy = choose_policy(request.dtype, request.atol, request.rtol)
+    policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol)
     pythons = find_python(request.reference_python), find_python(request.python)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
@@ -120,7 +130,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         case, inputs, plan = _make_case(architecture, request, prepared, work)
         runs = (
             Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
-                str(work / "case"), request.threads),
+                str(work / "case"), request.threads, oracle=True),
             Run(request.backend, str(candidate.folder.resolve()), request.device, request.dtype,
                 request.mode, str(work / "case"), request.threads),
         )  # fmt: skip
@@ -169,11 +179,12 @@ def _make_case(
             "Use --batch 1, or set pad_token_id in config.json.",
         )
     plan = _plan_prompts(request, prepared) if request.prompts else None
+    taps = network_order(head.taps, config[architecture.layers])
     case = Case(
         architecture=architecture.name,
         head=head.name,
         seed=request.seed,
-        taps=tuple(t.name for t in network_order(head.taps, config[architecture.layers])),
+        taps=tuple(t.name for t in taps if not (t.detail and request.blocks_only)),
         inputs=hash_arrays(inputs),
         prompts=plan is not None,
     )
@@ -218,6 +229,18 @@ def _conclude(
         return not_run(case, reasons, candidate.notices)
     sides = {side: result for side, result in outcome.items() if isinstance(result, Capture)}
     reference, judged = sides["reference"], sides["candidate"]
+    network = describe_network(prepared, inputs, policy.dtype)
+    taps = tuple(
+        compare_captures(
+            reference,
+            judged,
+            network.steps,
+            network.setting,
+            policy,
+            required=case.taps,
+            details=network.details,
+        )
+    )
     return judge(
         Evidence(
             case=case,
@@ -225,13 +248,55 @@ def _conclude(
             reference=reference,
             candidate=judged,
             left_behind=_left_behind(prepared),
-            taps=compare_captures(reference, judged, case.taps, inputs["attention_mask"], policy),
+            taps=taps,
+            diagnosis=diagnose(
+                taps, judged, network.steps, network.setting, policy.dtype, network.tied
+            ),
+            gradients=None,
             policy=policy,
             prompt_task=plan.task if plan else "",
-            prompts=_compare_prompts(plan, reference, judged, policy) if plan else None,
+            prompts=_compare_prompts(plan, reference, judged, policy, taps) if plan else None,
             checkpoint={"reference": request.checkpoint, "candidate": candidate.origin},
             notices=candidate.notices,
         )
+    )
+
+
+@dataclass(frozen=True)
+class Network:
+    """The mathematics of a case.
+
+    Attributes:
+        steps: Of the head, filled in.
+        setting: Config, model inputs and parameters of the reference.
+        details: Taps that lie inside a block or head.
+        tied: Modules of matrices that are the embeddings'.
+    """
+
+    steps: tuple[Step, ...]
+    setting: Setting
+    details: frozenset[str]
+    tied: frozenset[str]
+
+
+def describe_network(
+    prepared: Prepared, inputs: Mapping[str, np.ndarray], dtype: str
+) -> Network:
+    """Return the mathematics of the network that a plan ports.
+
+    Args:
+        prepared: The plan of the reference's port.
+        inputs: The model's inputs.
+        dtype: Of the run.
+    """
+    plan = prepared.plan
+    layers = plan.config[plan.architecture.layers]
+    weights = Weights(plan.architecture, plan.head, plan.config, prepared.source, dtype)
+    return Network(
+        steps=tuple(network_steps(plan.head.steps, layers)),
+        setting=Setting(plan.config, inputs, weights),
+        details=frozenset(t.name for t in network_order(plan.head.taps, layers) if t.detail),
+        tied=frozenset(t.parameter.module for t in plan.head.tied if is_tied(t, plan.config)),
     )
 
 
@@ -242,14 +307,31 @@ def _left_behind(prepared: Prepared) -> set[str]:
 
 
 def _compare_prompts(
-    plan: Plan, reference: Capture, candidate: Capture, policy: TolerancePolicy
+    plan: Plan,
+    reference: Capture,
+    candidate: Capture,
+    policy: TolerancePolicy,
+    taps: Sequence[TapResult],
 ) -> PromptParity:
     rows = reference.rows()
-    tolerance = policy.at(rows)
+    atol, rtol = _row_tolerance(rows, policy, taps)
     return compare_scores(
-        plan,
-        score_rows(plan, rows),
-        score_rows(plan, candidate.rows()),
-        atol=tolerance.atol,
-        rtol=tolerance.rtol,
+        plan, score_rows(plan, rows), score_rows(plan, candidate.rows()), atol=atol, rtol=rtol
     )
+
+
+def _row_tolerance(
+    rows: np.ndarray, policy: TolerancePolicy, taps: Sequence[TapResult]
+) -> tuple[float, float]:
+    """Return the tolerance of prompt rows: what the logits of the case may be off, at their size.
+
+    The oracle does not run the prompts; rounding errors are in proportion to the logits.
+    """
+    if policy.atol is not None and policy.rtol is not None:
+        return policy.atol, policy.rtol
+    logits = next(tap for tap in taps if tap.name == "logits")
+    if logits.accumulated is None or logits.deviation is None or logits.facts is None:
+        return 0.0, 0.0  # the verdict has failed already
+    size = logits.facts.reference_rms or 1.0
+    share = logits.accumulated.candidate.limit_peak * logits.deviation / size
+    return share * rms(rows), 0.0

@@ -1,28 +1,78 @@
-"""Which difference is allowed, and why. The only place that knows a number of this kind."""
+"""Which difference is allowed, and why. The only place that knows a number of this kind.
+
+``docs/tolerance.md`` derives the numbers and shows what they were tried on.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mindport.migrate.errors import MindportError
-from mindport.validate.metrics import rms
 
-# Relative to a tap's root mean square. On the CPU, MindSpore 2.10 against torch 2.13, correct ports
-# used at most, of float32's: 0.13 (random 12 x 768, both architectures) and 0.24 (a trained 6-layer
-# MiniLM); of float16's: 0.34 (random 12 x 768). bfloat16's is float16's times the ratio of the
-# units in the last place, 2^3; no correct port was measured in it.
-SCALED: Mapping[str, float] = {"float32": 4e-5, "float16": 4e-2, "bfloat16": 3.2e-1}
+DERIVED = "derived"
+USER = "user"
+# What is judged by habit rather than by derivation: |c - r| <= atol + rtol |r|.
+FIXED: Mapping[str, tuple[float, float]] = {
+    "community-1e-3": (1e-3, 1e-3),
+    "community-1e-4": (1e-4, 1e-4),
+}
+POLICIES = (DERIVED, *FIXED)
+
+# The predicted deviation is trusted to a factor of two.
+SAFETY = 2.0
+# In the accumulated view the deviation is a scale per row times one per column, from which a
+# single element's may differ by two again.
+ELEMENT = 2.0
+# Chance that one tap of a correct run has an element beyond the limit, were the errors normal and
+# the deviations exact.
+ALARM = 1e-6
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """What is allowed at one tap: ``|c - r| <= atol + rtol * |r|``."""
+class Limits:
+    """What the errors of a tap, in units of their predicted deviation, may be.
 
-    atol: float
-    rtol: float
+    Attributes:
+        rms: Root mean square of all elements.
+        peak: Largest element.
+    """
+
+    rms: float
+    peak: float
+
+
+def isolated_limits(elements: int) -> Limits:
+    """Return the limits for a tap that is recomputed from its own inputs.
+
+    Args:
+        elements: How many are compared.
+    """
+    return Limits(SAFETY, SAFETY * normal_peak(elements))
+
+
+def accumulated_limits(elements: int, floor: float) -> Limits:
+    """Return the limits for a tap that is compared with the oracle.
+
+    Args:
+        elements: How many are compared.
+        floor: The largest root mean square, in the same units, that the reference itself shows,
+            as fed or reordered. Below 1 the prediction counts.
+    """
+    size = max(1.0, floor)
+    return Limits(SAFETY * size, ELEMENT * SAFETY * size * normal_peak(elements))
+
+
+def normal_peak(elements: int) -> float:
+    """Return what the largest of so many standard normal numbers exceeds with chance ``ALARM``.
+
+    From the union bound over ``2 exp(-x^2 / 2)``, which by Azuma and Hoeffding holds for sums of
+    independent rounding errors as well (Higham and Mary 2019, theorem 2.4).
+    """
+    return math.sqrt(2 * math.log(2 * max(elements, 1) / ALARM))
 
 
 @dataclass(frozen=True)
@@ -30,11 +80,11 @@ class TolerancePolicy:
     """How tolerances are chosen.
 
     Attributes:
-        name: ``scaled`` (the default) or ``user``.
+        name: ``derived``, one of :data:`FIXED`, or ``user``.
         basis: The reason, in words, for the report.
-        dtype: The coarser dtype of the two sides.
-        atol: Given by the user, or None.
-        rtol: Given by the user, or None.
+        dtype: Of the run.
+        atol: Absolute tolerance; None if derived.
+        rtol: Relative tolerance; None if derived.
     """
 
     name: str
@@ -43,33 +93,55 @@ class TolerancePolicy:
     atol: float | None = None
     rtol: float | None = None
 
-    def at(self, reference: np.ndarray) -> Tolerance:
-        """Return the tolerance for a tap whose reference output is given."""
-        if self.atol is not None and self.rtol is not None:
-            return Tolerance(self.atol, self.rtol)
-        factor = SCALED[self.dtype]
-        return Tolerance(factor * rms(reference), factor)
+    @property
+    def derived(self) -> bool:
+        """Whether the tolerance follows from the oracle and the noise floor."""
+        return self.atol is None
+
+    def used(self, reference: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+        """Return which share of a fixed tolerance each element uses: above 1 is outside.
+
+        Where nothing is allowed, an equal pair uses 0 and any other infinity.
+
+        Args:
+            reference: Float, any shape.
+            candidate: The same shape.
+        """
+        r, c = reference.astype(np.float64), candidate.astype(np.float64)
+        difference = np.abs(c - r)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = difference / ((self.atol or 0.0) + (self.rtol or 0.0) * np.abs(r))
+        return np.where(difference == 0, 0.0, share)
 
 
-def choose_policy(dtype: str, atol: float | None, rtol: float | None) -> TolerancePolicy:
+def choose_policy(
+    dtype: str, name: str | None, atol: float | None, rtol: float | None
+) -> TolerancePolicy:
     """Return the policy for a run.
 
     Args:
-        dtype: The coarser dtype of the two sides.
+        dtype: Of both sides.
+        name: One of :data:`POLICIES`; None takes ``derived``, or the user's figures.
         atol: The user's absolute tolerance, or None.
         rtol: The user's relative tolerance, or None. If only one of the two is given the other
             is zero.
 
     Raises:
-        MindportError: If one is negative or not finite.
+        MindportError: If a figure is negative or not finite, or both a name and figures are given.
     """
     if atol is None and rtol is None:
-        factor = SCALED[dtype]
+        if name in FIXED:
+            absolute, relative = FIXED[name]
+            basis = f"the habit of community migration tasks, not derived for {dtype}"
+            return TolerancePolicy(name, basis, dtype, absolute, relative)
         basis = (
-            f"{factor:g} of a tap's root mean square plus {factor:g} of the element, for {dtype}"
+            f"{SAFETY:g} times the deviation that rounding in {dtype} predicts, or the reference "
+            "shows"
         )
-        return TolerancePolicy("scaled", basis, dtype)
-    for name, value in (("--atol", atol), ("--rtol", rtol)):
+        return TolerancePolicy(DERIVED, basis, dtype)
+    if name is not None:
+        raise MindportError("--policy and --atol or --rtol exclude each other.", "Leave one out.")
+    for option, value in (("--atol", atol), ("--rtol", rtol)):
         if value is not None and not (np.isfinite(value) and value >= 0):
-            raise MindportError(f"{name} is {value}; a number of at least 0 is needed.")
-    return TolerancePolicy("user", "given on the command line", dtype, atol or 0.0, rtol or 0.0)
+            raise MindportError(f"{option} is {value}; a number of at least 0 is needed.")
+    return TolerancePolicy(USER, "given on the command line", dtype, atol or 0.0, rtol or 0.0)

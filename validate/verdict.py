@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS
+from mindport.validate.metrics import Errors
+from mindport.validate.streaming import PairFacts
 
 Status = Literal["pass", "fail", "not-run"]
 EXIT_CODES: Mapping[Status, int] = {
@@ -15,7 +17,15 @@ EXIT_CODES: Mapping[Status, int] = {
     "fail": EXIT_FAIL,
     "not-run": EXIT_ENVIRONMENT,
 }
-SCHEMA = 1
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Both:
+    """The same figures of both sides."""
+
+    reference: Errors
+    candidate: Errors
 
 
 @dataclass(frozen=True)
@@ -26,31 +36,54 @@ class TapResult:
         name: Canonical name of the tap.
         shape: Of the reference's whole output.
         ok: Whether every element is finite on both sides and within the tolerance.
-        max_abs: Largest ``|c - r|``; None if an element is not finite.
-        mean_abs: Mean ``|c - r|``; None likewise.
-        max_rel: Largest ``|c - r| / (atol + rtol |r|)``, the allclose form: above 1 is outside.
-        cosine: Between the two outputs, flattened.
+        detail: Whether the tap lies inside a block or head.
+        used: Largest share of the tolerance that is used: above 1 is outside. None, like all
+            figures that follow, if an element is not finite or there was nothing to compare.
         within: Share of the elements within the tolerance.
-        atol: Absolute tolerance at this tap.
-        rtol: Relative tolerance at this tap.
-        reference_rms: Root mean square of the reference's output.
-        worst_index: Where the largest use of the tolerance is, in the whole output.
+        worst_index: Where the tolerance is used most, in the whole output.
+        deviation: Root mean square of the deviation that rounding predicts for the whole forward.
+        accumulated: Errors against the float64 oracle.
+        isolated: Errors against what the side's own inputs of this tap make of it.
+        facts: The two sides against each other, bit by bit.
+        own_fault: Whether it is not ok from its own inputs, or cannot be computed with at all. A
+            tap that is not ok otherwise is so because an earlier one is.
         problem: Why it is not ok, in words; empty if it is.
     """
 
     name: str
     shape: tuple[int, ...]
     ok: bool
-    max_abs: float | None = None
-    mean_abs: float | None = None
-    max_rel: float | None = None
-    cosine: float | None = None
+    detail: bool = False
+    used: float | None = None
     within: float | None = None
-    atol: float | None = None
-    rtol: float | None = None
-    reference_rms: float | None = None
     worst_index: tuple[int, ...] | None = None
+    deviation: float | None = None
+    accumulated: Both | None = None
+    isolated: Both | None = None
+    facts: PairFacts | None = None
+    own_fault: bool = False
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why a tap is wrong.
+
+    Attributes:
+        tap: Its name.
+        cause: One of :data:`mindport.validate.diagnose.causes.CAUSES`.
+        confirmed: Whether the error vanishes when the cause is applied to the formula.
+        detail: What exactly, in words.
+        explained: Share of the error (root mean square) that the cause takes away.
+        also: Other taps with the same cause.
+    """
+
+    tap: str
+    cause: str
+    confirmed: bool
+    detail: str
+    explained: float
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,8 +95,11 @@ class Verdict:
         headline: The reason in one sentence.
         architecture: The model type.
         head: The head.
-        first_faulty_tap: In network order; None if none is.
+        first_faulty_tap: The first in network order that is at fault itself; None if none is.
         taps: One result per tap, in network order.
+        diagnosis: What is probably wrong, one entry per tap at fault.
+        gradients: The gradient check, or None.
+        first_nonfinite: By side and kind, the first tap with a NaN or an infinity, and where.
         policy: Name, basis and figures of the tolerance.
         identity: What really ran, by side; empty for a side that did not.
         load: What became of the weights, by side.
@@ -81,6 +117,9 @@ class Verdict:
     head: str
     first_faulty_tap: str | None = None
     taps: tuple[TapResult, ...] = ()
+    diagnosis: tuple[Diagnosis, ...] = ()
+    gradients: Mapping[str, Any] | None = None
+    first_nonfinite: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     load: Mapping[str, Any] = field(default_factory=dict)

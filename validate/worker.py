@@ -1,7 +1,8 @@
 """The one program that imports a framework: a run and a case in, a capture out.
 
-``python -m mindport.validate.worker RUN.json CAPTURE_FOLDER``. It writes ``CAPTURE_FOLDER``
-whole, or ``CAPTURE_FOLDER.failure.json`` with what stood in the way, or, if it dies, nothing.
+``python -m mindport.validate.worker RUN.json CAPTURE_FOLDER [RUN.json CAPTURE_FOLDER …]``. It
+writes ``CAPTURE_FOLDER`` whole, or ``CAPTURE_FOLDER.failure.json`` with what stood in the way, or,
+if it dies, nothing.
 """
 
 from __future__ import annotations
@@ -10,22 +11,31 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.errors import MindportError
+from mindport.migrate.computation import network_steps
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.migrate.manifest import sha256_of
 from mindport.prompts import Plan
-from mindport.validate.backend import Session, load_backend
+from mindport.validate.backend import ReferenceSession, Session, load_backend
 from mindport.validate.capture import CaptureManifest, save_capture
-from mindport.validate.case import Run, hash_arrays, load_case, prompts_folder
+from mindport.validate.case import Case, Run, hash_arrays, load_case, prompts_folder
+from mindport.validate.formula.validity import valid_elements
+from mindport.validate.metrics import rms
 
 
-def main(run_file: str, capture: str) -> int:
-    """Run the case and return an exit code."""
-    folder = Path(capture)
+def main(*pairs: str) -> int:
+    """Run one case after the other and return the exit code of the first that failed."""
+    codes = [_guarded(run, Path(capture)) for run, capture in zip(pairs[::2], pairs[1::2])]
+    return next((code for code in codes if code), 0)
+
+
+def _guarded(run_file: str, folder: Path) -> int:
     try:
         _work(Run.load(Path(run_file)), folder)
     except MindportError as error:
@@ -47,19 +57,44 @@ def _work(run: Run, folder: Path) -> None:
     loaded = time.perf_counter()
     taps = session.forward(inputs)
     ran = time.perf_counter()
+    again = hash_arrays(session.forward(inputs))
+    first = hash_arrays(taps)
     rows = _prompt_rows(session, inputs, Path(run.case)) if case.prompts else None
+    oracle, floor = _oracle(session, case, inputs, taps) if run.oracle else (None, {})
     manifest = CaptureManifest(
         identity=session.identity,
         load_report=session.load_report,
         weights={f.name: sha256_of(f) for f in open_checkpoint(Path(run.checkpoint)).reader.files},
         inputs=hash_arrays(inputs),
-        taps=case.taps,
+        taps=tuple(taps),
+        unstable=tuple(name for name in taps if first[name] != again[name]),
+        floor=floor,
         seconds={"load": loaded - started, "forward": ran - loaded},
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
     part = folder.with_name(f"{folder.name}.part")
-    save_capture(part, manifest, taps, rows)
+    save_capture(part, manifest, taps, rows, oracle)
     part.rename(folder)
+
+
+def _oracle(
+    session: Session, case: Case, inputs: Mapping[str, np.ndarray], taps: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
+    if not isinstance(session, ReferenceSession):
+        raise EnvironmentUnavailableError("This backend has no float64 oracle.")
+    # The oracle comes last, since the network stays in float64.
+    runs = {"as fed": taps, **dict(session.reordered(inputs))}
+    oracle = session.oracle(inputs)
+    head = load_architecture(case.architecture).heads[case.head]
+    real = inputs["attention_mask"] != 0
+    steps = {step.tap: step for step in network_steps(head.steps, session.layers)}
+    floor: dict[str, dict[str, float]] = {}
+    for name, found in runs.items():
+        floor[name] = {}
+        for tap, array in found.items():
+            valid = valid_elements(steps[tap], real, array.shape)
+            floor[name][tap] = rms((array - oracle[tap])[valid])
+    return oracle, floor
 
 
 def _prompt_rows(session: Session, inputs: dict[str, np.ndarray], case: Path) -> np.ndarray:

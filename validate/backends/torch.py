@@ -76,15 +76,15 @@ class TorchSession:
         self._torch, self._model, self._head = torch, model, head
         config = resolve_config(load_architecture(case.architecture), model.config.to_dict())
         architecture = load_architecture(case.architecture)
-        layers = config[architecture.layers]
+        self.layers: int = config[architecture.layers]
         asked = set(case.taps)
-        self._taps = [tap for tap in network_order(head.taps, layers) if tap.name in asked]
+        self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
         self._logits = head.output_of("logits") if head.prompts else ""
         self._listener = Listener(torch, model, head, self._taps)
         self._reordered = Reordered(
             model,
             self.forward,
-            position_axes(tuple(network_steps(head.steps, layers))),
+            position_axes(tuple(network_steps(head.steps, self.layers))),
             config[architecture.positions],
             config.get("pad_token_id") or 0,
         )

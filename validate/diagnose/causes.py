@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+UNKNOWN = "unknown"
 CAUSES: Mapping[str, str] = {
     # weights
     "transposed-weight": "the matrix is stored in the other order (in, out) or (out, in)",
@@ -42,5 +43,5 @@ CAUSES: Mapping[str, str] = {
     "dropout-on": "dropout is on",
     "reduced-precision": "weights or values are rounded to a shorter format on the way",
     # none of these
-    "unknown": "none of the tested causes explains it",
+    UNKNOWN: "none of the tested causes explains it",
 }

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.verdict import TapResult, Verdict
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
@@ -34,6 +35,9 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))
+    if verdict.diagnosis:
+        console.print()
+        _print_diagnosis(console, verdict)
     if verdict.prompts is not None:
         console.print()
         _print_prompts(console, verdict.prompts)
@@ -63,8 +67,9 @@ def _inputs_line(inputs: Mapping[str, Any]) -> str:
 
 
 def _policy_line(policy: Mapping[str, Any]) -> str:
-    if policy["name"] == "user":
-        return f"atol {policy['atol']:g}, rtol {policy['rtol']:g}, {policy['basis']}"
+    if policy["atol"] is not None:
+        figures = f"atol {policy['atol']:g}, rtol {policy['rtol']:g}"
+        return f"{policy['name']}: {figures}, {policy['basis']}"
     return f"{policy['name']}: {policy['basis']}"
 
 
@@ -72,36 +77,70 @@ def _taps_table(verdict: Verdict) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("tap", no_wrap=True)
     table.add_column("shape", no_wrap=True)
-    for column in ("max abs", "max rel", "cosine", "within"):
+    for column in ("max abs", "reference", "candidate", "alone", "used", "cosine"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for tap in verdict.taps:
+    for tap in _shown(verdict):
         table.add_row(*_tap_row(tap, tap.name == verdict.first_faulty_tap))
-    table.caption = "max rel: the largest |c - r| / (atol + rtol |r|); above 1 is outside"
+    table.caption = (
+        "max abs: between the two sides. reference, candidate: error of a side against the float64 "
+        "oracle, in units of what rounding predicts (rms). alone: the candidate's, recomputed from "
+        "its own inputs. used: share of the tolerance, above 100 % is outside"
+    )
     table.caption_justify = "left"
     return table
 
 
+def _shown(verdict: Verdict) -> list[TapResult]:
+    """Return the rows of the table: blocks and what stands between, details where a fault is."""
+    block = (verdict.first_faulty_tap or "").rpartition(".")[0]
+    return [
+        tap
+        for tap in verdict.taps
+        if not tap.detail
+        or (not tap.ok and tap.own_fault)
+        or (block and tap.name.startswith(f"{block}."))
+    ]
+
+
 def _tap_row(tap: TapResult, first: bool) -> tuple[str, ...]:
     shape = "x".join(map(str, tap.shape))
-    mark = "[green]ok[/]" if tap.ok else "[red]FAULTY[/]"
+    mark = "[green]ok[/]"
+    if not tap.ok:
+        mark = "[red]FAULTY[/]" if tap.own_fault else "[yellow]follows[/]"
     name = f"[bold red]{tap.name}[/]" if first else tap.name
-    if tap.max_abs is None or tap.max_rel is None or tap.cosine is None or tap.within is None:
-        return (name, shape, "-", "-", "-", "-", f"{mark} {escape(tap.problem)}")
+    if tap.facts is None or tap.facts.max_abs is None or tap.used is None:
+        return (name, shape, *["-"] * 6, f"{mark} {escape(tap.problem)}")
+    accumulated, alone = tap.accumulated, tap.isolated
     return (
         name,
         shape,
-        f"{tap.max_abs:.2e}",
-        f"{tap.max_rel:.3g}",
-        f"{tap.cosine:.9f}",
-        _share(tap.within),
+        f"{tap.facts.max_abs:.2e}",
+        f"{accumulated.reference.rms:.3g}" if accumulated else "-",
+        f"{accumulated.candidate.rms:.3g}" if accumulated else "-",
+        f"{alone.candidate.rms:.3g}" if alone else "-",
+        _percent(tap.used),
+        f"{tap.facts.cosine:.9f}",
         mark,
     )
 
 
-def _share(share: float) -> str:
-    # Never round a share that is not whole up to 100 %.
-    return "100 %" if share == 1.0 else f"{int(share * 10000) / 100:.2f} %"
+def _percent(used: float) -> str:
+    return f"{used:.0%}" if used < 10 else f"{used:.3g} x"
+
+
+def _print_diagnosis(console: Console, verdict: Verdict) -> None:
+    for found in verdict.diagnosis:
+        also = f" (and at {len(found.also)} more taps)" if found.also else ""
+        how = "confirmed" if found.confirmed else f"explains {found.explained:.0%}"
+        if found.cause == UNKNOWN:
+            console.print(f"[bold]why? [/]{found.tap}{also}: {escape(found.detail)}")
+            continue
+        console.print(
+            f"[bold]why? [/]{found.tap}{also}: {CAUSES[found.cause]}: {escape(found.detail)} "
+            f"[bold]({how})[/]",
+            soft_wrap=True,
+        )
 
 
 def _print_prompts(console: Console, prompts: Mapping[str, Any]) -> None:
