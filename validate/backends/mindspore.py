@@ -16,6 +16,7 @@ from mindport.migrate.config import read_config_file
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import Identity, LoadReport, require
 from mindport.validate.case import Case, Run
+from mindport.validate.faults import apply_network_fault
 
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
@@ -68,6 +69,8 @@ class MindSporeSession:
         loading = import_module("mindport.migrate.cells.loading")
         file = loading.find_checkpoint(folder, network.architecture)
         report = loading.load_parameters(network, file)
+        if run.fault:
+            apply_network_fault(mindspore, network, network.architecture, head.name, run.fault)
         self._network = network
         self._logits = head.output_of("logits") if head.prompts else ""
         self.load_report = LoadReport(
