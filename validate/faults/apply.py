@@ -51,7 +51,7 @@ def apply_weight_fault(
         load_architecture(architecture_name).heads[head_name],
         json.loads((source / _CONFIG).read_text(encoding="utf-8")),
         dict(load_file(str(source / _WEIGHTS))),
-        int(fault.get("block") or 0),
+        0,
         None,
         np.random.default_rng(int(fault.get("seed") or 0)),
     )
@@ -66,8 +66,9 @@ def apply_weight_fault(
 
 
 def apply_to_weights(site: WeightSite, fault: Fault, choice: Mapping[str, Any]) -> None:
-    """Apply a fault to weights in memory, at the severity that the choice or the fault names."""
+    """Apply a fault to weights in memory; the choice is that of :func:`apply_weight_fault`."""
     site.tap = fault.tap
+    site.block = _block(fault, choice)
     site.severity = _severity(fault, choice)
     fault.apply(site)
 
@@ -104,11 +105,15 @@ def apply_network_fault(
             network,
             architecture,
             architecture.heads[head_name],
-            int(fault.get("block") or 0),
+            _block(found, fault),
             _severity(found, fault),
             found.tap,
         )
     )
+
+
+def _block(fault: Fault, choice: Mapping[str, Any]) -> int:
+    return int(choice.get("block") or 0) if fault.per_block else 0
 
 
 def _severity(fault: Fault, choice: Mapping[str, Any]) -> float | None:

@@ -58,20 +58,21 @@ def set_eps(site: NetworkSite) -> None:
     site.replace(norm, other)
 
 
-def replace_norm(normalise: Arrays) -> Change:
-    """Return what normalises in another way; scale and shift stay."""
+def replace_norm(normalise: Callable[[np.ndarray, float], np.ndarray]) -> Change:
+    """Return what normalises in another way; it is given the eps, and scale and shift stay."""
 
     def change(site: NetworkSite) -> None:
         norm = site.owner()
+        eps = float(norm.epsilon)
         scale, shift = norm.gamma.asnumpy(), norm.beta.asnumpy()
-        site.replace(norm, site.on_arrays(in_float64(lambda x: normalise(x) * scale + shift)))
+        site.replace(norm, site.on_arrays(in_float64(lambda x: normalise(x, eps) * scale + shift)))
 
     return change
 
 
-def divide_by_root_mean_square(x: np.ndarray) -> np.ndarray:
+def divide_by_root_mean_square(x: np.ndarray, eps: float) -> np.ndarray:
     """Return the RMS norm: the mean is not taken away."""
-    return np.asarray(x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-5))
+    return np.asarray(x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + eps))
 
 
 def skip_owner(site: NetworkSite) -> None:

@@ -56,6 +56,17 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         severities=(1e-1, 1e-2, 1e-3, 1e-4),
     ),
     Fault(
+        "outer-norm-default-eps",
+        "the final norm was left at MindSpore's own eps",
+        "norm-eps",
+        "network",
+        OUTER_NORM,
+        changes.set_eps,
+        per_block=False,
+        severity=1e-7,
+        architectures=("gpt2",),
+    ),
+    Fault(
         "second-norm-without-mean",
         "the block's second norm is an RMS norm",
         "norm-form",
