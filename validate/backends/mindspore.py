@@ -17,6 +17,7 @@ from mindport.migrate.config import read_config_file
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.validate.backend import Identity, LoadReport, require
 from mindport.validate.case import Case, Run
+from mindport.validate.faults import apply_network_fault
 
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
@@ -73,6 +74,8 @@ class MindSporeSession:
         loading = import_module("mindport.migrate.cells.loading")
         file = loading.find_checkpoint(folder, network.architecture)
         report = loading.load_parameters(network, file)
+        if run.fault:
+            apply_network_fault(mindspore, network, network.architecture, head.name, run.fault)
         unknown = [name for name in case.taps if name not in network.tap_names()]
         if unknown:
             raise MindportError(

@@ -1,0 +1,217 @@
+"""Every fault changes what comes out, first where it says, and nothing that it should not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mindport.migrate import port, prepare
+from mindport.migrate.architectures import load_architecture
+from mindport.migrate.computation import network_steps
+from mindport.migrate.config import read_config_file, resolve_config
+from mindport.validate import embedded_checkpoint
+from mindport.validate.case import hash_array
+from mindport.validate.diagnose.causes import CAUSES
+from mindport.validate.faults import FAULTS, HELD_OUT, all_faults, apply_weight_fault, find_fault
+from mindport.validate.faults.apply import apply_network_fault
+from mindport.validate.faults.rounding import keep_bits
+from mindport.validate.inputs import make_inputs
+
+BLOCK = 2
+NOISE = 1e-6  # of a tap's root mean square: what float32 leaves open
+HIDDEN = -1e30  # a score below it is that of a hidden key, however low it is
+EMBEDDED_HEADS = {"gpt2": "lm", "bert": "mlm"}
+CASES = [
+    pytest.param(fault, name, id=f"{fault.name}-{name}")
+    for fault in all_faults()
+    for name in fault.architectures
+]
+
+
+@dataclass
+class Port:
+    """A ported checkpoint, and what its correct network makes of some inputs."""
+
+    folder: Any
+    architecture: Any
+    head: Any
+    config: dict
+    inputs: dict
+    taps: dict = field(default_factory=dict)
+
+    def network(self, folder=None):
+        from mindport.migrate import cells
+
+        return getattr(cells, self.head.class_name).from_checkpoint(folder or self.folder)
+
+    def run(self, network):
+        import mindspore
+
+        mindspore.set_seed(0)
+        output = network(**self.inputs, output_taps=True)
+        taps = {name: tap.asnumpy() for name, tap in network.named_taps(output).items()}
+        mask = self.inputs["attention_mask"].astype(bool)
+        return {name: self.comparable(name, tap, mask) for name, tap in taps.items()}
+
+    def comparable(self, name, tap, mask):
+        """Leave out what has no meaning: padded positions, and how far a hidden key is hidden."""
+        if name.endswith((".scores", ".weights")):
+            tap = np.maximum(tap, HIDDEN)
+            return np.moveaxis(tap, 2, 1)[mask]
+        return tap[mask] if tap.shape[:2] == mask.shape else tap
+
+
+@pytest.fixture(scope="module")
+def ported(tmp_path_factory, checkpoint):
+    """Return the port of an architecture, with the head that a fault needs."""
+    pytest.importorskip("mindspore")
+    made = {}
+
+    def make(fault, name):
+        described = load_architecture(name)
+        fits = fault.fits(described, EMBEDDED_HEADS[name])
+        head = EMBEDDED_HEADS[name] if fits else "pretraining"
+        if (name, head) not in made:
+            source = embedded_checkpoint(name) if fits else checkpoint(name, head)
+            folder = port(prepare(source, name), tmp_path_factory.mktemp(name) / "ms")
+            config = resolve_config(described, read_config_file(folder / "config.json"))
+            inputs = make_inputs(
+                described, described.heads[head], config, batch=3, length=24, seed=5
+            )
+            inputs = {key: array.astype(np.int32) for key, array in inputs.items()}
+            new = Port(folder, described, described.heads[head], config, inputs)
+            new.taps = new.run(new.network())
+            made[name, head] = new
+        return made[name, head]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Return the outcomes of faults so far: two with the same would be one fault."""
+    return {}
+
+
+def stored(folder):
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def broken(fault, name, right, tmp_path, severity=None):
+    """Return the network with the fault in it."""
+    choice = {"name": fault.name, "block": BLOCK, "severity": severity}
+    if fault.kind == "weights":
+        folder = tmp_path / f"faulty-{severity}"
+        return right.network(
+            apply_weight_fault(right.folder, folder, name, right.head.name, choice)
+        )
+    import mindspore
+
+    network = right.network()
+    apply_network_fault(mindspore, network, name, right.head.name, choice)
+    return network
+
+
+def difference(tap, right, largest=np.max):
+    scale = np.sqrt(np.mean(np.square(right[right > HIDDEN], dtype=np.float64)))
+    return float(largest(np.abs(tap.astype(np.float64) - right)) / scale)
+
+
+@pytest.mark.mindspore
+@pytest.mark.xdist_group("frameworks")
+@pytest.mark.parametrize(("fault", "name"), CASES)
+def test_shows_first_where_it_says(ported, seen, tmp_path, fault, name):
+    right = ported(fault, name)
+    taps = right.run(broken(fault, name, right, tmp_path))
+    expected = fault.tap_at(name, BLOCK)
+    layers = right.config[right.architecture.layers]
+    order = [step.tap for step in network_steps(right.head.steps, layers)]
+    assert expected in order
+    differences = {tap: difference(taps[tap], right.taps[tap]) for tap in order}
+    # Up to there the inputs are the right network's, and so the values must be its own.
+    first = next((tap for tap in order if differences[tap] != 0), None)
+    assert first == expected, {tap: value for tap, value in differences.items() if value}
+    assert differences[expected] > NOISE
+    outputs = [tap.name for tap in right.head.taps if tap.output]
+    assert max(differences[tap] for tap in outputs) > NOISE
+    assert all(np.isfinite(tap).all() for tap in taps.values())
+    outcome = tuple(hash_array(taps[tap]) for tap in outputs)
+    assert seen.setdefault((name, outcome), fault.name) == fault.name
+
+
+SWEPT = [case for case in CASES if case.values[0].severities]
+
+
+@pytest.mark.mindspore
+@pytest.mark.xdist_group("frameworks")
+@pytest.mark.parametrize(("fault", "name"), SWEPT)
+def test_severities_go_from_gross_to_subtle(ported, tmp_path, fault, name):
+    right = ported(fault, name)
+    tap = fault.tap_at(name, BLOCK)
+    ends = fault.severities[0], fault.severities[-1]
+    gross, subtle = (
+        difference(
+            right.run(broken(fault, name, right, tmp_path, s))[tap], right.taps[tap], np.mean
+        )
+        for s in ends
+    )
+    assert gross > 2 * subtle > 0
+
+
+WEIGHT_CASES = [case for case in CASES if case.values[0].kind == "weights"]
+
+
+@pytest.mark.mindspore
+@pytest.mark.xdist_group("frameworks")
+@pytest.mark.parametrize(("fault", "name"), WEIGHT_CASES)
+def test_leaves_other_blocks_and_the_source_alone(ported, tmp_path, fault, name):
+    right = ported(fault, name)
+    before = stored(right.folder)
+    choice = {"name": fault.name, "block": BLOCK}
+    folder = apply_weight_fault(right.folder, tmp_path / "x", name, right.head.name, choice)
+    after, again = stored(folder), stored(right.folder)
+    assert all(np.array_equal(before[key], again[key]) for key in before)
+    assert not (folder / "manifest.json").exists()
+    changed = [key for key in after if not np.array_equal(after[key], before.get(key))]
+    assert changed
+    if fault.per_block:
+        assert all(f".{BLOCK}." in key for key in changed), changed
+
+
+@pytest.mark.parametrize("fault", all_faults(), ids=lambda fault: fault.name)
+def test_is_described(fault):
+    assert {fault.cause, *fault.also} <= set(CAUSES) - {"unknown"}
+    assert fault.cause not in fault.also
+    assert fault.title
+    assert fault.kind in ("weights", "network")
+    assert find_fault(fault.name) is fault
+    if fault.severities:
+        assert fault.severity in fault.severities
+    for name in fault.architectures:
+        assert any(
+            fault.fits(load_architecture(name), head) for head in load_architecture(name).heads
+        )
+
+
+def test_names_are_unique():
+    names = [fault.name for fault in all_faults()]
+    assert len(names) == len(set(names)) == len(FAULTS) + len(HELD_OUT)
+    assert len(FAULTS) >= 30
+    assert len(HELD_OUT) >= 20
+
+
+def test_every_cause_but_unknown_has_a_fault():
+    assert {fault.cause for fault in FAULTS} == set(CAUSES) - {"unknown"}
+
+
+def test_keeps_as_many_bits_as_asked():
+    array = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    half = array.astype(np.float16).astype(np.float32)
+    normal = np.abs(array) > 1e-4  # below, float16 has fewer bits
+    assert np.array_equal(keep_bits(array, 10)[normal], half[normal])
+    assert keep_bits(np.float32([0.0, 1.0 + 2**-8]), 7).tolist() == [0.0, 1.0]

@@ -1,0 +1,80 @@
+"""What a fault is: how a port goes wrong, where that first shows, and what it is to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mindport.migrate.architecture import Architecture, at_layer
+
+Place = str | Mapping[str, str]  # a canonical tap, ``{i}`` for the block; or one by architecture
+
+# Places that the architectures name differently.
+ATTENTION_OUT: Place = {"gpt2": "block.{i}.attention", "bert": "block.{i}.projection"}
+EMBEDDINGS: Place = {"gpt2": "embeddings", "bert": "embeddings.sum"}
+FIRST_NORM: Place = {"gpt2": "block.{i}.norm_1", "bert": "block.{i}.attention"}
+SECOND_NORM: Place = {"gpt2": "block.{i}.norm_2", "bert": "block.{i}"}
+OUTER_NORM: Place = {"gpt2": "final_norm", "bert": "embeddings"}
+FIRST_SUM: Place = "block.{i}.residual"
+SECOND_SUM: Place = {"gpt2": "block.{i}", "bert": "block.{i}.sum"}
+# The others are called the same everywhere.
+QUERY, KEY, VALUE = "block.{i}.query", "block.{i}.key", "block.{i}.value"
+SCORES, WEIGHTS, CONTEXT = "block.{i}.scores", "block.{i}.weights", "block.{i}.context"
+UP, ACTIVATION, DOWN = "block.{i}.up", "block.{i}.activation", "block.{i}.mlp"
+LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A realistic fault of a port.
+
+    Attributes:
+        name: Unique among all faults.
+        title: What was done wrong, in a few words.
+        cause: The id of :data:`mindport.validate.diagnose.causes.CAUSES` that names it.
+        kind: ``weights`` if the ported checkpoint is wrong, ``network`` if the network is.
+        tap: Where it first shows, when every operation is compared with what it should make of
+            its own inputs.
+        apply: Breaks a :class:`mindport.validate.faults.weights.WeightSite` or a
+            :class:`mindport.validate.faults.network.NetworkSite`.
+        per_block: Whether it is done to one chosen block; if not, ``{i}`` in ``tap`` is block 0.
+        severity: How strong it is, where there is a choice: an eps, a factor, a share, the number
+            of mantissa bits that are kept …
+        severities: The same from gross to subtle.
+        also: Other causes that name it as well.
+        architectures: Where it makes sense.
+    """
+
+    name: str
+    title: str
+    cause: str
+    kind: Literal["weights", "network"]
+    tap: Place
+    apply: Callable[[Any], None]
+    per_block: bool = True
+    severity: float | None = None
+    severities: tuple[float, ...] = ()
+    also: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ("gpt2", "bert")
+
+    def tap_at(self, architecture: str, block: int = 0) -> str:
+        """Return the tap at which the fault first shows, the block filled in."""
+        return tap_name(self.tap, architecture, block if self.per_block else 0)
+
+    def fits(self, architecture: Architecture, head: str) -> bool:
+        """Return whether a network of this architecture and head has what the fault breaks."""
+        if architecture.name not in self.architectures:
+            return False
+        wanted = place_name(self.tap, architecture.name)
+        return any(step.tap == wanted for step in architecture.heads[head].steps)
+
+
+def place_name(place: Place, architecture: str) -> str:
+    """Return the tap of a place, ``{i}`` still in it."""
+    return place if isinstance(place, str) else place[architecture]
+
+
+def tap_name(place: Place, architecture: str, block: int) -> str:
+    """Return the tap of a place, the block filled in."""
+    return at_layer(place_name(place, architecture), block)
