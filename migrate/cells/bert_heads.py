@@ -122,7 +122,7 @@ class BertForMaskedLM(PretrainedModel):
             ``loss`` () with labels; ``logits`` (batch, seq, vocab); then ``hidden_states`` and
             ``taps`` if asked for.
         """
-        outputs = self.bert(
+        outputs: tuple[Any, ...] = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -132,7 +132,7 @@ class BertForMaskedLM(PretrainedModel):
         )
         words = self.bert.embeddings.word_embeddings.embedding_table
         logits, taps = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
-        if output_taps:
+        if output_taps:  # the body's come last
             outputs = (*outputs[:-1], (*outputs[-1], *taps))
         if labels is None:
             return (logits, *outputs[1:])
@@ -218,7 +218,7 @@ class BertForPreTraining(PretrainedModel):
             ``seq_relationship_logits`` (batch, 2); then ``hidden_states`` and ``taps`` if asked
             for.
         """
-        outputs = self.bert(
+        outputs: tuple[Any, ...] = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -228,7 +228,7 @@ class BertForPreTraining(PretrainedModel):
         )
         words = self.bert.embeddings.word_embeddings.embedding_table
         scores, taps = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
-        if output_taps:
+        if output_taps:  # the body's come last
             outputs = (*outputs[:-1], (*outputs[-1], *taps))
         relation = self.cls.seq_relationship(outputs[1])  # (batch, 2)
         if labels is None or next_sentence_label is None:

@@ -77,8 +77,13 @@ def test_every_head(backend, mode, every_head, weights):
     for name, array in taps.items():
         assert array.dtype == np.float32, name
         assert np.isfinite(array).all(), name
-        if name.startswith(("block", "embeddings", "final_norm")):
-            assert array.shape == (3, 12, taps["embeddings"].shape[-1]), name
+        width = taps["embeddings"].shape[-1]
+        if name.endswith((".scores", ".weights")):
+            assert array.shape == (3, array.shape[1], 12, 12), name
+        elif name.endswith((".up", ".activation")) and name.startswith("block"):
+            assert array.shape == (3, 12, 4 * width), name
+        elif name.startswith(("block", "embeddings", "final_norm")):
+            assert array.shape == (3, 12, width), name
     again = session.forward(inputs)
     assert all(np.array_equal(taps[n], again[n]) for n in taps)
 

@@ -103,7 +103,7 @@ def test_an_output_can_be_pickled() -> None:
 def test_taps_must_be_asked_for(gpt2: Any) -> None:
     with pytest.raises(MindportError, match="output_taps=True"):
         gpt2.named_taps(gpt2(IDS))
-    assert gpt2.tap_names()[:3] == ["embeddings", "block.0.attention", "block.0.mlp"]
+    assert gpt2.tap_names()[:3] == ["embeddings", "block.0.norm_1", "block.0.query"]
     assert gpt2.tap_names()[-2:] == ["final_norm", "logits"]
 
 

@@ -221,7 +221,7 @@ def test_the_backend_breaks_what_a_run_asks_for(ported, monkeypatch):
     monkeypatch.setattr("mindport.validate.backends.mindspore._select_device", lambda *_: None)
     fault = find_fault("relu-for-gelu")
     right = ported(fault, "bert")
-    case = Case("bert", "mlm", 0, (), {}, False)
+    case = Case("bert", "mlm", 0, tuple(right.taps), {}, False)
     run = Run("mindspore", str(right.folder), "CPU", "float32", "eager", "")
     inputs = {key: array.astype(np.int64) for key, array in right.inputs.items()}
     faulty = open_session(replace(run, fault={"name": fault.name, "block": 1}), case)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from mindport.migrate.architecture import Head
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.config import read_config_file
-from mindport.migrate.errors import EnvironmentUnavailableError
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.validate.backend import Identity, LoadReport, require
 from mindport.validate.case import Case, Run
 from mindport.validate.faults import apply_network_fault
@@ -38,7 +39,7 @@ def open_session(run: Run, case: Case) -> MindSporeSession:
         mindspore.runtime.dispatch_threads_num(run.threads)
         mindspore.device_context.cpu.op_tuning.threads_num(run.threads)
     head = load_architecture(case.architecture).heads[case.head]
-    return MindSporeSession(mindspore, run, head)
+    return MindSporeSession(mindspore, run, case, head)
 
 
 def _select_device(mindspore: Any, run: Run) -> None:
@@ -58,9 +59,13 @@ def _select_device(mindspore: Any, run: Run) -> None:
 
 
 class MindSporeSession:
-    """One of our cells; its taps are extra outputs, since hooks do not fire in graph mode."""
+    """One of our cells; its taps are extra outputs, since hooks do not fire in graph mode.
 
-    def __init__(self, mindspore: Any, run: Run, head: Head) -> None:
+    Raises:
+        MindportError: If the case names a tap that the network does not have.
+    """
+
+    def __init__(self, mindspore: Any, run: Run, case: Case, head: Head) -> None:
         cells = import_module("mindport.migrate.cells")
         folder = Path(run.checkpoint)
         network = getattr(cells, head.class_name)(read_config_file(folder / "config.json"))
@@ -71,7 +76,18 @@ class MindSporeSession:
         report = loading.load_parameters(network, file)
         if run.fault:
             apply_network_fault(mindspore, network, network.architecture, head.name, run.fault)
+        unknown = [name for name in case.taps if name not in network.tap_names()]
+        if unknown:
+            raise MindportError(
+                f"{head.class_name} has no tap {unknown[0]!r}.",
+                f"It has: {', '.join(network.tap_names())}.",
+            )
         self._network = network
+        self._taps = case.taps
+        self._targets = network.loss_inputs if head.name != "none" else ("cotangent",)
+        self._loss_and_gradients = mindspore.value_and_grad(
+            _loss_of(mindspore, network), None, network.trainable_params()
+        )
         self._logits = head.output_of("logits") if head.prompts else ""
         self.load_report = LoadReport(
             loaded=len(report.loaded),
@@ -110,10 +126,8 @@ class MindSporeSession:
     def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network once; see :class:`mindport.validate.backend.Session`."""
         output = self._network(**self._tensors(inputs), output_taps=True)
-        return {
-            name: self._to_numpy(tensor)
-            for name, tensor in self._network.named_taps(output).items()
-        }
+        taps = self._network.named_taps(output)
+        return {name: self._to_numpy(taps[name]) for name in self._taps}
 
     def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
         """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
@@ -121,9 +135,48 @@ class MindSporeSession:
         rows: np.ndarray = self._to_numpy(logits)[np.arange(len(positions)), positions]
         return rows
 
-    def _tensors(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def gradients(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Run forward and backward once, without dropout.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
+            targets: What the head's loss needs (``labels``, ``next_sentence_label``,
+                ``start_positions``, ``end_positions``), int64. The head ``none`` has no loss;
+                there it is ``cotangent``, float32 of the shape of ``last_hidden_state``, and the
+                loss is the sum of the product of the two.
+
+        Returns:
+            The loss, and the float32 gradient of every trainable parameter by MindSpore's name:
+            zeros if the loss does not depend on it. Tied ones are there once, with the sum.
+
+        Raises:
+            MindportError: If a target is missing or unknown, or holds an impossible value.
+        """
+        if sorted(targets) != sorted(self._targets):
+            raise MindportError(
+                f"The loss needs {', '.join(self._targets)}, but got {', '.join(targets)}."
+            )
+        given = self._tensors({**inputs, **targets})
+        cotangent = given.pop("cotangent", None)
+        arguments = self._network.signature.bind(**given)
+        arguments.apply_defaults()
+        self._network.check_inputs(arguments.arguments)
+        with _training_without_dropout(self._mindspore, self._network):
+            loss, gradients = self._loss_and_gradients(cotangent, *arguments.args)
+            parameters = self._network.trainable_params()
+            return float(self._to_numpy(loss)), {
+                parameter.name: self._to_numpy(gradient)
+                for parameter, gradient in zip(parameters, gradients, strict=True)
+            }
+
+    def _tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {
-            name: self._mindspore.Tensor(array.astype(np.int32)) for name, array in inputs.items()
+            name: self._mindspore.Tensor(
+                array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
+            )
+            for name, array in arrays.items()
         }
 
     def _to_numpy(self, tensor: Any) -> np.ndarray:
@@ -132,3 +185,29 @@ class MindSporeSession:
             raise EnvironmentUnavailableError(f"An output is {type(tensor)}, not MindSpore's.")
         array: np.ndarray = tensor.astype(self._mindspore.float32).asnumpy()
         return array
+
+
+def _loss_of(mindspore: Any, network: Any) -> Callable[..., Any]:
+    """Return the loss as a function of a cotangent, or None, and the network's arguments."""
+
+    # A function, not a cell around the network: that would rename the network's parameters.
+    def loss(cotangent: Any, *arguments: Any) -> Any:
+        first = network(*arguments)[0]
+        if cotangent is None:
+            return first
+        return (mindspore.ops.cast(first, mindspore.float32) * cotangent).sum()
+
+    return loss
+
+
+@contextmanager
+def _training_without_dropout(mindspore: Any, network: Any) -> Iterator[None]:
+    """Let a network learn as in training, where the embedding of padding gets no gradient."""
+    network.set_train(True)
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, mindspore.nn.Dropout):
+            cell.set_train(False)
+    try:
+        yield
+    finally:
+        network.set_train(False)
