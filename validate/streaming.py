@@ -138,7 +138,7 @@ def compare_streams(
         readers = [source.open() for source in sources]
         for start, stop in parts[part]:
             _add_chunk(accumulators[part], readers, runs, start, stop)
-        return accumulators[part].totals
+        return accumulators[part].finish()
 
     if len(parts) == 1:
         totals = accumulate(0)
@@ -267,10 +267,13 @@ def _facts(totals: Totals, shape: Index, dtype: str, sources: list[TensorSource]
 
 
 def _cosine(totals: Totals) -> float:
-    norms = math.sqrt(totals.rr) * math.sqrt(totals.cc)
-    if norms == 0.0:
-        return 1.0 if totals.rr == totals.cc else 0.0
-    return max(-1.0, min(1.0, totals.rc / norms))
+    """Return the cosine; near 1 from the difference, which keeps digits that the sums lack."""
+    r, c = math.sqrt(totals.rr), math.sqrt(totals.cc)
+    if r * c == 0.0:
+        return 1.0 if r == c else 0.0
+    if totals.dd < 0.01 * totals.rr:
+        return 1.0 - max(0.0, totals.dd - (r - c) ** 2) / (2 * r * c)
+    return max(-1.0, min(1.0, totals.rc / (r * c)))
 
 
 def _json_number(value: np.float32) -> float | str:
