@@ -17,7 +17,6 @@ from mindport.validate import bits
 
 CHUNK = 1 << 16  # elements: with its scratch space about 1.5 MiB, which stays in a usual L2 cache
 _NEAR = 1 << 23
-_SIMILAR = 1e-6
 _TINY = 1e-24  # a chunk's sum of squares from which squares below float32's range do not count
 _ROW = 1024
 _ONES = np.ones((1, _ROW, 1), np.float32)
@@ -193,9 +192,9 @@ class Accumulator:
     def _add_sums(self, r: np.ndarray, c: np.ndarray, difference: np.ndarray) -> None:
         """Add sums over rows of 1024 neighbours in float32, and over the rows in float64.
 
-        Widening every element first would double the time of a whole comparison; the measured
-        error of a sum is 1e-9 of it. Where float32 cannot hold a square, because a chunk's values
-        are huge or tiny, every element is widened all the same.
+        Widening every element first would add half to the time of a comparison. The error of a
+        sum, as measured: 1e-9 of it for random values, 1e-7 for equal ones. Where float32 cannot
+        hold a square, because a chunk's values are huge or tiny, every element is widened.
         """
         totals = self.totals
         count = r.size // _ROW
@@ -219,10 +218,8 @@ class Accumulator:
         totals.cc += cc
         totals.dd += dd
         totals.absolute += absolute
-        if min(rr, cc) > _SIMILAR * max(rr, cc):
-            totals.rc += (rr + cc - dd) / 2  # the law of cosines saves a pass
-        else:
-            totals.rc += float(np.dot(r.astype(np.float64), c.astype(np.float64)))
+        # The law of cosines spares a pass; it loses no digits, since near values are of one size.
+        totals.rc += (rr + cc - dd) / 2
 
     def _add_odd(self, r: np.ndarray, c: np.ndarray, positions: np.ndarray) -> None:
         """Take in pairs that are not near, or not finite: exact, and slow."""

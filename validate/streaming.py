@@ -63,7 +63,7 @@ class PairFacts:
     """How two tensors compare over their valid elements; ``asdict`` of it is JSON.
 
     Figures of size are over the pairs that are finite on both sides, None if there is none;
-    sums are in float64.
+    sums are in float64 over rows of 1024 neighbours in float32, to 1e-7 of the sum.
 
     Attributes:
         shape: Of each whole tensor.

@@ -140,12 +140,19 @@ def test_candidate_of_another_magnitude():
     assert facts.cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_cosine_keeps_its_digits_near_one():
-    r, c = near_pair((100_000,), noise=1e-6)
-    wide_r, wide_c = r.astype(np.longdouble), c.astype(np.longdouble)
-    true = wide_r @ wide_c / np.sqrt((wide_r @ wide_r) * (wide_c @ wide_c))
-    gap = 1 - compare_streams(r, c, chunk=4096).cosine
-    assert 0 < gap == pytest.approx(float(1 - true), rel=1e-3)
+@pytest.mark.parametrize("seed", range(5))
+def test_cosine_near_one_is_right_to_the_last_digit(seed):
+    r, c = near_pair((100_000,), seed)
+    a, b = r.astype(np.float64), c.astype(np.float64)
+    gap = np.sum((a / np.linalg.norm(a) - b / np.linalg.norm(b)) ** 2) / 2  # 1 - cosine
+    assert abs(compare_streams(r, c, chunk=4096).cosine - (1 - gap)) <= 2**-53
+
+
+@pytest.mark.parametrize("near", [0, 1])
+def test_the_first_of_equal_differences_is_the_worst(near):
+    r, c = np.float32([2, 2]), np.float32([3, 3])
+    r[1 - near], c[1 - near] = -0.5, 0.5  # of opposite signs: not near
+    assert compare_streams(r, c).worst_index == (0,)
 
 
 def test_result_does_not_depend_on_chunk_or_threads():
