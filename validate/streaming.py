@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,9 +136,10 @@ def compare_streams(
     accumulators = [Accumulator(dtype, min(chunk, max(1, runs.total))) for _ in parts]
 
     def accumulate(part: int) -> Totals:
-        readers = [source.open() for source in sources]
-        for start, stop in parts[part]:
-            _add_chunk(accumulators[part], readers, runs, start, stop)
+        with ExitStack() as stack:
+            readers = [stack.enter_context(closing(source.open())) for source in sources]
+            for start, stop in parts[part]:
+                _add_chunk(accumulators[part], readers, runs, start, stop)
         return accumulators[part].finish()
 
     if len(parts) == 1:
@@ -218,7 +220,12 @@ def _add_chunk(
 def _gather(reader: FlatReader, pieces: list[tuple[int, int]]) -> np.ndarray:
     if len(pieces) == 1:
         return reader.read(*pieces[0])  # no copy
-    return np.concatenate([reader.read(*piece) for piece in pieces])
+    gathered = np.empty(sum(stop - start for start, stop in pieces), np.float32)
+    filled = 0
+    for start, stop in pieces:
+        gathered[filled : filled + stop - start] = reader.read(start, stop)
+        filled += stop - start
+    return gathered
 
 
 def _as_source(tensor: TensorSource | np.ndarray) -> TensorSource:
@@ -243,7 +250,7 @@ def _facts(totals: Totals, shape: Index, dtype: str, sources: list[TensorSource]
     first = None
     if totals.first is not None:
         at = totals.first
-        values = [_json_number(source.open().read(at, at + 1)[0]) for source in sources]
+        values = [_json_number(_value_at(source, at)) for source in sources]
         first = Difference(index(at) or (), *values)
     finite, nan = totals.finite, int(totals.ulps[-1])
     return PairFacts(
@@ -274,6 +281,12 @@ def _cosine(totals: Totals) -> float:
     if totals.dd < 0.01 * totals.rr:
         return 1.0 - max(0.0, totals.dd - (r - c) ** 2) / (2 * r * c)
     return max(-1.0, min(1.0, totals.rc / (r * c)))
+
+
+def _value_at(source: TensorSource, position: int) -> np.float32:
+    with closing(source.open()) as reader:
+        value: np.float32 = reader.read(position, position + 1)[0]
+        return value
 
 
 def _json_number(value: np.float32) -> float | str:
