@@ -120,7 +120,22 @@ def ours(folder: Path) -> None:
         compare_streams(*(StoredTensor(folder / side, name) for side in SIDES))
 
 
-VARIANTS: dict[str, Callable[[Path], object]] = {"read": read, "naive": naive, "ours": ours}
+def arithmetic(folder: Path) -> None:
+    """Do the arithmetic for as many elements on one chunk that stays in cache, on one thread."""
+    rng = np.random.default_rng(0)
+    r = rng.standard_normal(CHUNK, dtype=np.float32)
+    c = r + rng.standard_normal(CHUNK, dtype=np.float32) * np.float32(NOISE)
+    accumulator = Accumulator("float32", CHUNK)
+    for _ in range((folder / SIDES[0]).stat().st_size // r.nbytes):
+        accumulator.add(r, c, lambda index: index)
+
+
+VARIANTS: dict[str, Callable[[Path], object]] = {
+    "read": read,
+    "ours": ours,
+    "arithmetic": arithmetic,
+    "naive": naive,
+}
 
 
 def measure_here(variant: str, folder: Path) -> None:
@@ -137,20 +152,6 @@ def run_here(task: str, folder: Path, *options: str) -> str:
     command = [sys.executable, __file__, "--measure", task, "--folder", str(folder), *options]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     return done.stdout
-
-
-def arithmetic_share(elements: int) -> float:
-    """Return the seconds that the arithmetic alone takes one thread, its data in cache."""
-    rng = np.random.default_rng(0)
-    r = rng.standard_normal(CHUNK, dtype=np.float32)
-    c = r + rng.standard_normal(CHUNK, dtype=np.float32) * np.float32(NOISE)
-    accumulator = Accumulator("float32", CHUNK)
-    times = []
-    for _ in range(200):
-        start = time.perf_counter()
-        accumulator.add(r, c, lambda index: index)
-        times.append(time.perf_counter() - start)
-    return min(times) / CHUNK * elements
 
 
 def spread(values: list[float]) -> str:
@@ -202,18 +203,21 @@ def report(
     print(f"| ours / reading both files once | {spread(against_reading)} |")
     print(f"| the same in processor time | {spread(ratios('ours', 'read', 'cpu'))} |")
     print(f"| ours / plain NumPy | {spread(ratios('ours', 'naive'))} |")
-    print(f"| plain NumPy / reading | {spread(ratios('naive', 'read'))} |\n")
+    print(f"| plain NumPy / reading | {spread(ratios('naive', 'read'))} |")
+    alone = ratios("arithmetic", "read", "cpu")
+    print(f"| arithmetic of ours in cache, one thread / reading, processor | {spread(alone)} |\n")
     print("| | peak memory, MiB |\n| --- | --- |")
     for variant in VARIANTS:
         print(f"| {variant} | {max(found[variant]['peak'] for found in rounds):.0f} |")
-    fastest = min(found["read"]["seconds"] for found in rounds)
-    alone = arithmetic_share(size // 4) / fastest
-    reached = statistics.median(against_reading) <= AIM
+    if statistics.median(against_reading) <= AIM:
+        print(f"\nThe aim, at most {AIM:g} times reading, is reached.")
+        return
     print(
-        f"\nThe aim, at most {AIM:g} times reading, is {'reached' if reached else 'missed'}. The "
-        f"arithmetic alone, with its data in cache, takes one thread {alone:.1f} times the fastest "
-        f"reading, so {THREADS} idle cores could reach {alone / THREADS:.1f}"
-        + ("." if reached else "; above that, sharing the cores and the interpreter lock limit it.")
+        f"\nThe aim, at most {AIM:g} times reading, is missed. Arithmetic limits it: with all data "
+        f"in cache it takes one thread {statistics.median(alone):.1f} times as long as reading, so "
+        f"{THREADS} free cores need {statistics.median(alone) / THREADS:.1f} times at least. What "
+        "is above that are the reading itself, the interpreter lock, and cores that others use: the load "
+        f"was {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
     )
 
 
