@@ -14,7 +14,8 @@ from mindport.validate import bits
 from mindport.validate.accumulate import CHUNK, Accumulator, Side, Totals
 from mindport.validate.stored import FlatReader, HeldTensor, TensorSource
 
-THREADS = 2
+# A second thread gains little: the calls are so short that the two wait for the interpreter lock.
+THREADS = 1
 Index = tuple[int, ...]
 
 
@@ -120,7 +121,7 @@ def compare_streams(
         dtype: The run's dtype; every value must be representable in it.
         valid: Boolean over leading axes of the tensors: which positions count. None: all.
         chunk: Elements at a time, per thread.
-        threads: At most so many; NumPy lets others run while it computes.
+        threads: At most so many.
 
     Raises:
         ValueError: If shapes, mask or dtypes do not fit.
