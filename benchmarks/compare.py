@@ -222,8 +222,8 @@ def report(
         return
     print(
         f"\nThe aim, at most {AIM:g} times reading, is missed. Arithmetic limits it: with all data "
-        f"in cache it takes one thread {statistics.median(alone):.1f} times as long as reading. What "
-        "is above that are the reading itself and cores that others use: the load "
+        f"in cache it takes one thread {statistics.median(alone):.1f} times as long as reading. "
+        "Above that are the reading itself and cores that others use: the load "
         f"was {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
     )
 
