@@ -71,12 +71,11 @@ def compare_captures(
             continue
         if absent:
             problem = f"not captured on the {' and the '.join(absent)} side"
-            yield TapResult(name, (), ok=False, detail=name in details, own_fault=True,
-                            problem=problem)
+            yield TapResult(
+                name, (), ok=False, detail=name in details, own_fault=True, problem=problem
+            )
             continue
-        yield _compare(
-            item, reference, candidate, sides, setting, policy, detail=name in details
-        )
+        yield _compare(item, reference, candidate, sides, setting, policy, detail=name in details)
 
 
 def tap_reader(capture: Capture) -> Callable[[str], np.ndarray | None]:
@@ -153,9 +152,7 @@ def _compare(
     )
 
 
-def _accumulated(
-    item: Recomputed, r: np.ndarray, c: np.ndarray, reference: Capture
-) -> Both:
+def _accumulated(item: Recomputed, r: np.ndarray, c: np.ndarray, reference: Capture) -> Both:
     elements = int(np.count_nonzero(item.valid)) * _inner(item)
     fed = _errors(r, item.accumulated, item.valid, accumulated_limits(elements, 0.0))
     # What reordering does to the reference, in the same units.

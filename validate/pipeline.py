@@ -279,9 +279,7 @@ class Network:
     tied: frozenset[str]
 
 
-def describe_network(
-    prepared: Prepared, inputs: Mapping[str, np.ndarray], dtype: str
-) -> Network:
+def describe_network(prepared: Prepared, inputs: Mapping[str, np.ndarray], dtype: str) -> Network:
     """Return the mathematics of the network that a plan ports.
 
     Args:

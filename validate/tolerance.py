@@ -130,7 +130,7 @@ def choose_policy(
         MindportError: If a figure is negative or not finite, or both a name and figures are given.
     """
     if atol is None and rtol is None:
-        if name in FIXED:
+        if name is not None and name in FIXED:
             absolute, relative = FIXED[name]
             basis = f"the habit of community migration tasks, not derived for {dtype}"
             return TolerancePolicy(name, basis, dtype, absolute, relative)

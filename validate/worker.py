@@ -31,7 +31,8 @@ from mindport.validate.metrics import rms
 
 def main(*pairs: str) -> int:
     """Run one case after the other and return the exit code of the first that failed."""
-    codes = [_guarded(run, Path(capture)) for run, capture in zip(pairs[::2], pairs[1::2])]
+    runs = zip(pairs[::2], pairs[1::2], strict=True)
+    codes = [_guarded(run_file, Path(capture)) for run_file, capture in runs]
     return next((code for code in codes if code), 0)
 
 

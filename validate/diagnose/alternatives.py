@@ -25,7 +25,7 @@ from mindport.migrate.computation import (
 )
 from mindport.validate.diagnose.attention import attention_alternatives
 from mindport.validate.diagnose.projection import projection_alternatives
-from mindport.validate.diagnose.scene import Alternative, Scene
+from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
 from mindport.validate.formula.activations import ACTIVATIONS
 from mindport.validate.formula.operations import evaluate, function_of, normed, sum_of
 
@@ -58,8 +58,7 @@ def alternatives(step: Step, inputs: Inputs, scene: Scene) -> Iterator[Alternati
 
 def _lookup(operation: Lookup, scene: Scene) -> Iterator[Alternative]:
     tables = {
-        name: scene.setting.weights.get(module, Kind.EMBEDDING)
-        for module, name in operation.tables
+        name: scene.setting.weights.get(module, Kind.EMBEDDING) for module, name in operation.tables
     }
     ids = {name: scene.setting.inputs[name] for name in tables}
     rows = {name: table[ids[name]] for name, table in tables.items()}
@@ -106,6 +105,10 @@ def _lookup(operation: Lookup, scene: Scene) -> Iterator[Alternative]:
             "token-offset", f"tokens stand one place to the {said}", with_ids("input_ids", other)
         )
     yield Alternative("token-offset", "no token is added", without("input_ids"))
+    for name in shorter_formats(scene.dtype):
+        rounded = rounded_to(name)
+        value = sum_of([rounded(row) for row in rows.values()])
+        yield Alternative("reduced-precision", f"the tables are rounded to {name}", value)
     width = tables["input_ids"].shape[-1]
     scaled = sum_of([rows["input_ids"] * width**0.5, without("input_ids")])
     yield Alternative("scaled", "the token embedding is multiplied by sqrt(width)", scaled)
@@ -121,9 +124,9 @@ def _norm(step: Step, operation: Norm, x: np.ndarray, scene: Scene) -> Iterator[
     yield Alternative("missing-norm-weight", "the scale is left out", unit + shift)
     yield Alternative("missing-norm-weight", "neither scale nor shift is applied", unit)
     yield Alternative("swapped-norm-parameters", "scale and shift", unit * shift + scale)
-    for other in (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
-        if other != eps:
-            yield Alternative("norm-eps", f"eps is {other:g}", normed(x, other) * scale + shift)
+    for small in (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
+        if small != eps:
+            yield Alternative("norm-eps", f"eps is {small:g}", normed(x, small) * scale + shift)
     centred = x - x.mean(-1, keepdims=True)
     variance = np.mean(centred * centred, -1, keepdims=True)
     width = x.shape[-1]
@@ -186,7 +189,9 @@ def _add(step: Step, inputs: Inputs, scene: Scene) -> Iterator[Alternative]:
         if other.layer != step.layer or not isinstance(other.operation, Norm):
             continue
         norm = _norm_of(other, scene)
-        yield Alternative("norm-placement", f"the sum goes through {other.tap}", norm(first + second))
+        yield Alternative(
+            "norm-placement", f"the sum goes through {other.tap}", norm(first + second)
+        )
         yield Alternative(
             "norm-placement", f"{step.inputs[0]} goes through {other.tap} first",
             norm(first) + second,
@@ -216,15 +221,19 @@ def _other_inputs(step: Step, inputs: Inputs, scene: Scene) -> Iterator[Alternat
 
 
 def _cause_of_wiring(step: Step, number: int, other: Step, scene: Scene) -> str:
+    """Return what it is called when an input is ``other`` instead of the one that is meant."""
     meant = scene.step(step.inputs[number])
     if isinstance(meant.operation, Norm) and other.tap in meant.inputs:
         return "missing-norm"
-    if isinstance(step.operation, Norm) or isinstance(other.operation, Norm):
-        return "norm-placement"
+    if isinstance(other.operation, Norm) and meant.tap in other.inputs:
+        return "norm-placement"  # normed once more than it should be
+    if isinstance(step.operation, Norm):
+        # Before its sum instead of behind it, or the reverse; reading the stream from before the
+        # block is no matter of the norm.
+        return "norm-placement" if other.layer == step.layer else "other-input"
     attention = ("query", "key", "value")
     if isinstance(step.operation, (Score, Mix)) and other.tap.rpartition(".")[2] in attention:
         return "swapped-projections"
     if isinstance(meant.operation, Add) and other.tap in meant.inputs:
         return "missing-residual"
     return "other-input"
-

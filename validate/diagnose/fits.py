@@ -74,9 +74,12 @@ def _rounded(found: np.ndarray, expected: np.ndarray, scene: Scene) -> Iterator[
         rounded = rounded_to(name)
         if np.array_equal(rounded(found), found) and not np.array_equal(found, np.round(found)):
             # Where the formula lies between two values of the format either may come out.
-            near = np.abs(found - expected) <= 2 * np.abs(rounded(expected) - expected) + np.abs(
-                expected
-            ) * {"float16": 2.0**-10, "bfloat16": 2.0**-7, "tf32": 2.0**-10}[name]
+            near = (
+                np.abs(found - expected)
+                <= 2 * np.abs(rounded(expected) - expected)
+                + np.abs(expected)
+                * {"float16": 2.0**-10, "bfloat16": 2.0**-7, "tf32": 2.0**-10}[name]
+            )
             yield Alternative(
                 "reduced-precision",
                 f"the result is rounded to {name}",
@@ -84,15 +87,13 @@ def _rounded(found: np.ndarray, expected: np.ndarray, scene: Scene) -> Iterator[
             )
 
 
-def _dropped(
-    found: np.ndarray, expected: np.ndarray, valid: np.ndarray
-) -> Iterator[Alternative]:
+def _dropped(found: np.ndarray, expected: np.ndarray, valid: np.ndarray) -> Iterator[Alternative]:
     inside = np.zeros(found.shape[: valid.ndim], bool) | valid
     lost = (found == 0) & (expected != 0)
     share = float(lost[inside].mean())
     if 0.01 < share < 0.99:
         kept = ~lost & (expected != 0)
-        ratio = np.median((found[kept] / expected[kept])) if kept.any() else 1.0
+        ratio = np.median(found[kept] / expected[kept]) if kept.any() else 1.0
         value = np.where(lost, 0.0, expected * ratio)
         said = f"{share:.0%} of the elements are zero, the others {ratio:.3f} times as large"
         yield Alternative("dropout-on", said, value)
@@ -123,9 +124,7 @@ def _scaled(
         yield Alternative("scaled", said, factor * product + bias)
 
 
-def _shifted(
-    found: np.ndarray, expected: np.ndarray, valid: np.ndarray
-) -> Iterator[Alternative]:
+def _shifted(found: np.ndarray, expected: np.ndarray, valid: np.ndarray) -> Iterator[Alternative]:
     """Yield the result with a constant added to each column."""
     error = (found - expected)[valid]
     if error.ndim != 2 or len(error) < 3:
@@ -215,7 +214,7 @@ def _tables(
     yield Alternative("scaled", f"the rows are added as {said}", total)
     error = found - expected
     for number in np.argsort([len(np.unique(scene.setting.inputs[n][valid])) for n in names]):
-        name, ids = names[number], scene.setting.inputs[names[number]]
+        ids = scene.setting.inputs[names[number]]
         shown, place = np.unique(ids[valid], return_inverse=True)
         counts = np.bincount(place)
         sums = np.zeros((len(shown), found.shape[-1]))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from mindport.migrate.architecture import Kind
-from mindport.migrate.computation import Project, Score, Step
+from mindport.migrate.computation import Mix, Project, Score, Step
 from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
 from mindport.validate.formula.operations import (
     evaluate,
@@ -40,8 +39,8 @@ def projection_alternatives(
 
     if operation.bias:
         yield made("missing-bias", f"the bias of {operation.bias} is left out", product)
-    for said, other in _other_layouts(operation, scene):
-        yield made("transposed-weight", said, x @ other + bias)
+    for said, layout in _other_layouts(operation, scene):
+        yield made("transposed-weight", said, x @ layout + bias)
     for sibling, other in scene.projections_like(step):
         theirs, shift = part_matrix(other, scene.setting), part_bias(other, scene.setting)
         for said, a, b in (
@@ -49,20 +48,20 @@ def projection_alternatives(
         ):  # fmt: skip
             said = f"{said} of {sibling.tap} stand here"
             yield made("swapped-projections", said, x @ a + b)
-    for said, other, shift in _other_orders(operation, scene):
-        yield made("fused-order", said, x @ other + shift)
+    for said, cut, shift in _other_orders(step, operation, scene):
+        yield made("fused-order", said, x @ cut + shift)
     for said, columns in _head_orders(step, matrix.shape[1], scene):
         yield made("head-split-order", said, (product + bias)[..., columns])
     for said, rows in _head_orders(step, matrix.shape[0], scene):
         yield made("head-split-order", said, x[..., rows] @ matrix + bias)
-    for other in scene.elsewhere(step):
-        if isinstance(other.operation, Project):
-            theirs = part_matrix(other.operation, scene.setting)
-            shift = part_bias(other.operation, scene.setting)
-            yield made("other-layer", f"parameters of {other.tap}", x @ theirs + shift)
-            yield made("other-layer", f"matrix of {other.tap}", x @ theirs + bias)
+    for twin in scene.elsewhere(step):
+        if isinstance(twin.operation, Project):
+            theirs = part_matrix(twin.operation, scene.setting)
+            shift = part_bias(twin.operation, scene.setting)
+            yield made("other-layer", f"parameters of {twin.tap}", x @ theirs + shift)
+            yield made("other-layer", f"matrix of {twin.tap}", x @ theirs + bias)
             if operation.bias:
-                yield made("other-layer", f"bias of {other.tap}", product + shift)
+                yield made("other-layer", f"bias of {twin.tap}", product + shift)
     yield from _other_rows(operation, values, scene)
     for name in shorter_formats(scene.dtype):
         rounded = rounded_to(name)
@@ -70,16 +69,18 @@ def projection_alternatives(
         rest = rounded(np.asarray(bias))
         yield made("reduced-precision", f"the matrix is rounded to {name}", x @ short + bias)
         yield made("reduced-precision", f"matrix and bias are rounded to {name}", x @ short + rest)
-        yield made("reduced-precision", f"the input is rounded to {name}", rounded(x) @ matrix + bias)
+        yield made(
+            "reduced-precision", f"the input is rounded to {name}", rounded(x) @ matrix + bias
+        )
         both = rounded(x) @ short + bias
         yield made("reduced-precision", f"matrix and input are rounded to {name}", both)
     if x.shape[-1] == matrix.shape[1]:
         yield made("missing-operation", "the result is the input", x)
-    for other, norm in scene.norms(step):
+    for near, norm in scene.norms(step):
         width = len(scene.setting.weights.get(norm.module, Kind.NORM_WEIGHT))
-        if other.tap not in step.inputs and width == values.shape[-1]:
-            given = picked(evaluate(other, [values], scene.setting), operation.rows, scene.setting)
-            said = f"the input goes through {other.tap} first"
+        if near.tap not in step.inputs and width == values.shape[-1]:
+            given = picked(evaluate(near, [values], scene.setting), operation.rows, scene.setting)
+            said = f"the input goes through {near.tap} first"
             yield made("norm-placement", said, given @ matrix + bias)
 
 
@@ -90,39 +91,58 @@ def _other_layouts(operation: Project, scene: Scene) -> Iterator[tuple[str, np.n
     if own.shape[0] == own.shape[1]:
         yield "the square matrix is not transposed", own.T
     # As many numbers, cut into rows of the wrong length: a reshape where a transpose is due.
-    yield "the matrix is reshaped, not transposed", part(
-        np.ascontiguousarray(whole).reshape(whole.shape[::-1]).T, operation.part
+    yield (
+        "the matrix is reshaped, not transposed",
+        part(np.ascontiguousarray(whole).reshape(whole.shape[::-1]).T, operation.part),
     )
-    yield "the matrix is reshaped, not transposed, from (out, in)", part(
-        np.ascontiguousarray(whole.T).reshape(whole.shape), operation.part
+    yield (
+        "the matrix is reshaped, not transposed, from (out, in)",
+        part(np.ascontiguousarray(whole.T).reshape(whole.shape), operation.part),
     )
 
 
 def _other_orders(
-    operation: Project, scene: Scene
+    step: Step, operation: Project, scene: Scene
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray | float]]:
-    """Yield matrix and bias of a part of a fused projection that is cut in another order."""
-    number, parts = operation.part
-    if parts == 1:
+    """Yield matrix and bias of query, key or value, cut from a fused one in another order."""
+    fused = _fused(step, operation, scene)
+    if fused is None:
         return
-    heads = _heads(scene)
-    whole = scene.setting.weights.matrix(operation.module, operation.kind)
-    shift = part_bias(replace(operation, part=(0, 1)), scene.setting)
-    count = whole.shape[1]
-    order = np.arange(count)
+    number, whole, shift = fused
+    heads, parts = _heads(scene), 3
+    order = np.arange(whole.shape[1])
     orders = (
-        ("query, key and value alternate by head", order.reshape(heads, parts, -1)[:, number].ravel()),
-        ("the heads' query, key and value are collected by place",
+        ("query, key and value alternate by head",
+         order.reshape(heads, parts, -1)[:, number].ravel()),
+        ("a matrix that is fused by head is cut into thirds",
          order.reshape(parts, heads, -1).swapaxes(0, 1).reshape(parts, -1)[number]),
         ("query, key and value alternate by column", order.reshape(-1, parts)[:, number]),
         ("columns are dealt out to query, key and value",
          order.reshape(parts, -1).T.reshape(parts, -1)[number]),
     )  # fmt: skip
     for said, columns in orders:
-        cut = shift[columns] if isinstance(shift, np.ndarray) else shift
-        yield said, whole[:, columns], cut
+        yield said, whole[:, columns], shift[columns]
         own = part_bias(operation, scene.setting)
         yield f"{said}, in the matrix alone", whole[:, columns], own
+
+
+def _fused(
+    step: Step, operation: Project, scene: Scene
+) -> tuple[int, np.ndarray, np.ndarray] | None:
+    """Return which of query, key and value a step is, and their matrices and biases in one."""
+    members = [other for other in scene.steps if other.layer == step.layer]
+    score = next((s for s in members if isinstance(s.operation, Score)), None)
+    mix = next((s for s in members if isinstance(s.operation, Mix)), None)
+    if step.layer is None or score is None or mix is None:
+        return None
+    taps = (*score.inputs, mix.inputs[1])
+    projections = [s.operation for s in (scene.step(tap) for tap in taps)]
+    if step.tap not in taps or not all(isinstance(p, Project) and p.bias for p in projections):
+        return None
+    three = [p for p in projections if isinstance(p, Project)]
+    whole = np.concatenate([part_matrix(p, scene.setting) for p in three], 1)
+    shift = np.concatenate([np.asarray(part_bias(p, scene.setting)) for p in three])
+    return taps.index(step.tap), whole, shift
 
 
 def _head_orders(step: Step, size: int, scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
@@ -165,4 +185,3 @@ def _other_rows(operation: Project, values: np.ndarray, scene: Scene) -> Iterato
         yield Alternative(
             "other-input", f"it reads {said}", value[..., 0] if operation.squeeze else value
         )
-

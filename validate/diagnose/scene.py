@@ -58,7 +58,9 @@ class Scene:
     def inputs(self, step: Step) -> list[np.ndarray] | None:
         """Return what a step reads in the judged run; None if a tap is lacking."""
         arrays = [self.tap(name) for name in step.inputs]
-        return None if any(array is None for array in arrays) else [a for a in arrays if a is not None]
+        return (
+            None if any(array is None for array in arrays) else [a for a in arrays if a is not None]
+        )
 
     def redo(self, step: Step, inputs: Sequence[np.ndarray], operation: Operation) -> np.ndarray:
         """Return what a step makes with another operation."""
@@ -70,9 +72,8 @@ class Scene:
             return
         suffix = step.tap.removeprefix(f"block.{step.layer}")
         for other in self.steps:
-            if other.layer not in (None, step.layer):
-                if other.tap == f"block.{other.layer}{suffix}":
-                    yield other
+            if other.layer != step.layer and other.tap == f"block.{other.layer}{suffix}":
+                yield other
 
     def projections_like(self, step: Step) -> Iterator[tuple[Step, Project]]:
         """Yield the other projections of the block whose matrix has the same shape."""
@@ -91,9 +92,9 @@ class Scene:
     def norms(self, step: Step) -> Iterator[tuple[Step, Norm]]:
         """Yield the other norms of the block, or outside of blocks those outside."""
         for other in self.steps:
-            if other.layer == step.layer and other.tap != step.tap:
-                if isinstance(other.operation, Norm):
-                    yield other, other.operation
+            near = other.layer == step.layer and other.tap != step.tap
+            if near and isinstance(other.operation, Norm):
+                yield other, other.operation
 
     def near(self, step: Step, shape: tuple[int, ...]) -> Iterator[tuple[Step, np.ndarray]]:
         """Yield the taps of the same block, and those that come into it, of a shape."""
@@ -111,7 +112,8 @@ def tf32(array: np.ndarray) -> np.ndarray:
     """Round to 10 bits behind the point, as TF32 and HF32 units do, exponents kept."""
     bits = np.atleast_1d(array).astype(np.float32).view(np.uint32)
     rounded = (bits + np.uint32(0x0FFF) + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
-    return rounded.view(np.float32).astype(np.float64).reshape(array.shape)
+    result: np.ndarray = rounded.view(np.float32).astype(np.float64).reshape(array.shape)
+    return result
 
 
 def rounded_to(name: str) -> Callable[[np.ndarray], np.ndarray]:

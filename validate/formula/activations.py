@@ -1,5 +1,4 @@
-"""Activation functions in float64, by the names that configs give them, and others they are
-mistaken for."""
+"""Activation functions in float64, by the names that configs give them."""
 
 from __future__ import annotations
 
@@ -24,16 +23,19 @@ def _gelu(x: np.ndarray) -> np.ndarray:
 
 
 def _gelu_new(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1 + np.tanh(gelu_argument(x)))
+    result: np.ndarray = 0.5 * x * (1 + np.tanh(gelu_argument(x)))
+    return result
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(x / 2))
+    result: np.ndarray = 0.5 * (1 + np.tanh(x / 2))
+    return result
 
 
 def gelu_argument(x: np.ndarray) -> np.ndarray:
     """Return what the tanh approximation of GELU takes the tanh of."""
-    return _SQRT_2_OVER_PI * (x + 0.044715 * x**3)
+    result: np.ndarray = _SQRT_2_OVER_PI * (x + 0.044715 * (x * x * x))
+    return result
 
 
 ACTIVATIONS: Mapping[str, Function] = {

@@ -47,7 +47,8 @@ class Setting:
     @cached_property
     def real(self) -> np.ndarray:
         """Where there is a token and no padding, (batch, seq)."""
-        return self.inputs["attention_mask"] != 0
+        result: np.ndarray = self.inputs["attention_mask"] != 0
+        return result
 
     def visible(self, causal: bool) -> np.ndarray:
         """Return which keys a query may see, (batch, 1, query, key)."""
@@ -63,28 +64,30 @@ def evaluate(step: Step, inputs: Sequence[np.ndarray], setting: Setting) -> np.n
         setting: Config, model inputs and parameters.
     """
     operation = step.operation
+    result: np.ndarray
     match operation:
         case Lookup():
-            return sum_of(lookups(operation, setting))
+            result = sum_of(lookups(operation, setting))
         case Norm():
             scale = setting.weights.get(operation.module, Kind.NORM_WEIGHT)
             shift = setting.weights.get(operation.module, Kind.NORM_BIAS)
-            return normed(inputs[0], float(setting.config[operation.eps])) * scale + shift
+            result = normed(inputs[0], float(setting.config[operation.eps])) * scale + shift
         case Project():
-            return project(operation, inputs[0], setting)
+            result = project(operation, inputs[0], setting)
         case Score():
             heads = setting.config[operation.heads]
             query, key = (split_heads(array, heads) for array in inputs)
-            return scale_of(step, setting, query.shape[-1]) * (query @ key.swapaxes(-1, -2))
+            result = scale_of(step, setting, query.shape[-1]) * (query @ key.swapaxes(-1, -2))
         case Softmax():
-            return softmax(inputs[0], setting.visible(operation.causal))
+            result = softmax(inputs[0], setting.visible(operation.causal))
         case Mix():
             heads = setting.config[operation.heads]
-            return merge_heads(inputs[0] @ split_heads(inputs[1], heads))
+            result = merge_heads(inputs[0] @ split_heads(inputs[1], heads))
         case Activate():
-            return ACTIVATIONS[function_of(operation, setting)](inputs[0])
+            result = ACTIVATIONS[function_of(operation, setting)](inputs[0])
         case Add():
-            return inputs[0] + inputs[1]
+            result = inputs[0] + inputs[1]
+    return result
 
 
 def lookups(operation: Lookup, setting: Setting) -> list[np.ndarray]:
@@ -115,7 +118,8 @@ def project(operation: Project, values: np.ndarray, setting: Setting) -> np.ndar
     """Return a matrix product with its bias."""
     product = picked(values, operation.rows, setting) @ part_matrix(operation, setting)
     product = product + part_bias(operation, setting)
-    return product[..., 0] if operation.squeeze else product
+    result: np.ndarray = product[..., 0] if operation.squeeze else product
+    return result
 
 
 def part_matrix(operation: Project, setting: Setting) -> np.ndarray:
@@ -143,7 +147,8 @@ def picked(values: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
         return values
     if rows == "first":
         return values[:, 0]
-    return values[np.arange(len(values)), last_token(setting)]
+    result: np.ndarray = values[np.arange(len(values)), last_token(setting)]
+    return result
 
 
 def last_token(setting: Setting) -> np.ndarray:

@@ -13,7 +13,7 @@ the value is carried on from the taps before, with copies that are disturbed as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -59,18 +59,33 @@ class Recomputed:
     isolated: Mapping[str, View]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Carried:
-    """A tap that a run does not have: its exact value, and disturbed copies of it."""
+    """The exact value of a tap, and disturbed copies of it."""
 
     value: np.ndarray
     copies: list[np.ndarray]
 
 
-@dataclass
-class _Side:
-    tap: Tap
-    carried: dict[str, _Carried] = field(default_factory=dict)
+@dataclass(frozen=True)
+class _Course:
+    """What all steps have in common, and the taps of a side that are carried on for it."""
+
+    setting: Setting
+    precision: Precision
+    copies: int
+    rng: np.random.Generator
+
+    def advance(
+        self, step: Step, before: Sequence[_Carried], variance: np.ndarray, value: np.ndarray
+    ) -> _Carried:
+        """Return the exact result of a step and its disturbed copies."""
+        disturbed = []
+        for n in range(self.copies):
+            copy = evaluate(step, [b.copies[n] for b in before], self.setting)
+            noise = self.rng.standard_normal(copy.shape, np.float32)
+            disturbed.append(copy + np.sqrt(variance) * noise)
+        return _Carried(value, disturbed)
 
 
 def recompute(
@@ -92,86 +107,66 @@ def recompute(
         copies: How many disturbed copies of the network run along.
         seed: Of the disturbances.
     """
-    rng = np.random.default_rng(seed)
+    course = _Course(setting, precision, copies, np.random.default_rng(seed))
     last_use = {name: n for n, step in enumerate(steps) for name in step.inputs}
     exact: dict[str, _Carried] = {}
-    readers = {name: _Side(tap) for name, tap in sides.items()}
+    carried: dict[str, dict[str, _Carried]] = {side: {} for side in sides}
     for number, step in enumerate(steps):
         before = [exact[name] for name in step.inputs]
-        value = evaluate(step, [b.value for b in before], setting)
-        variance = rounding_variance(step, [b.value for b in before], value, setting, precision)
-        disturbed = [
-            _disturb(evaluate(step, [b.copies[n] for b in before], setting), variance, rng)
-            for n in range(copies)
-        ]
-        exact[step.tap] = _Carried(value, disturbed)
+        values = [b.value for b in before]
+        value = evaluate(step, values, setting)
+        variance = rounding_variance(step, values, value, setting, precision)
+        exact[step.tap] = course.advance(step, before, variance, value)
         valid = valid_elements(step, setting.real, value.shape)
-        isolated = {
-            name: view
-            for name, side in readers.items()
-            if (view := _isolate(step, side, exact, variance, setting, precision, copies, rng, valid))
-        }  # fmt: skip
-        yield Recomputed(
-            step,
-            valid,
-            View(value, _spread(step, value, disturbed, valid, precision), direct=False),
-            isolated,
-        )
+        isolated = {}
+        for side, tap in sides.items():
+            view = _isolate(step, tap, carried[side], exact, variance, valid, course)
+            if view is not None:
+                isolated[side] = view
+        spread = _spread(step, exact[step.tap], valid, precision)
+        yield Recomputed(step, valid, View(value, spread, direct=False), isolated)
         for name in step.inputs:
             if last_use[name] == number:
                 del exact[name]
-                for side in readers.values():
-                    side.carried.pop(name, None)
+                for kept in carried.values():
+                    kept.pop(name, None)
 
 
 def _isolate(
     step: Step,
-    side: _Side,
+    tap: Tap,
+    carried: dict[str, _Carried],
     exact: Mapping[str, _Carried],
     variance: np.ndarray,
-    setting: Setting,
-    precision: Precision,
-    copies: int,
-    rng: np.random.Generator,
     valid: np.ndarray,
+    course: _Course,
 ) -> View | None:
-    inputs: list[np.ndarray] = []
-    direct = True
+    """Return what a side's tap should be from its own inputs; None if it has no such tap.
+
+    What the side lacks, or has in another shape or with values that are not finite, is put into
+    ``carried``. ``variance`` is that of the exact inputs.
+    """
     for name in step.inputs:
-        own = side.tap(name)
-        if own is None or own.shape != exact[name].value.shape or not np.isfinite(own).all():
-            direct = direct and name not in side.carried
-            inputs.append(side.carried[name].value)
-        else:
-            inputs.append(own.astype(np.float64))
-    value = evaluate(step, inputs, setting)
-    near = all(
-        _is_near(own, exact[name].value) for own, name in zip(inputs, step.inputs, strict=True)
-    )
-    if not near:
-        variance = rounding_variance(step, inputs, value, setting, precision)
-    if direct:
-        view = View(value, np.sqrt(variance))
-        disturbed = [_disturb(value, variance, rng) for _ in range(copies)]
-    else:
-        disturbed = []
-        for n in range(copies):
-            given = [
-                side.carried[name].copies[n] if name in side.carried else own
-                for own, name in zip(inputs, step.inputs, strict=True)
-            ]
-            disturbed.append(_disturb(evaluate(step, given, setting), variance, rng))
-        view = View(value, _spread(step, value, disturbed, valid, precision), direct=False)
-    has = side.tap(step.tap)
-    if has is None or has.shape != value.shape or not np.isfinite(has).all():
-        side.carried[step.tap] = _Carried(value, disturbed)
-    return view if has is not None else None
-
-
-def _disturb(value: np.ndarray, variance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    noise = rng.standard_normal(value.shape, np.float32)
-    result: np.ndarray = value + np.sqrt(variance) * noise
-    return result
+        own = tap(name)
+        if name not in carried and own is not None:
+            wide = own.astype(np.float64)
+            carried[name] = _Carried(wide, [wide] * course.copies)
+    before = [carried[name] for name in step.inputs]
+    direct = all(b.value is b.copies[0] for b in before)
+    values = [b.value for b in before]
+    value = evaluate(step, values, course.setting)
+    if not all(_is_near(b.value, exact[n].value) for b, n in zip(before, step.inputs, strict=True)):
+        variance = rounding_variance(step, values, value, course.setting, course.precision)
+    has = tap(step.tap)
+    usable = has is not None and has.shape == value.shape and bool(np.isfinite(has).all())
+    if direct and usable:
+        return View(value, np.sqrt(variance))
+    result = course.advance(step, before, variance, value)
+    if not usable:
+        carried[step.tap] = result
+    if has is None:
+        return None
+    return View(value, _spread(step, result, valid, course.precision), direct=False)
 
 
 def _is_near(own: np.ndarray, exact: np.ndarray) -> bool:
@@ -179,22 +174,18 @@ def _is_near(own: np.ndarray, exact: np.ndarray) -> bool:
     return bool(distance <= _NEAR * np.linalg.norm(exact.ravel()))
 
 
-def _spread(
-    step: Step,
-    value: np.ndarray,
-    disturbed: Sequence[np.ndarray],
-    valid: np.ndarray,
-    precision: Precision,
-) -> np.ndarray:
+def _spread(step: Step, carried: _Carried, valid: np.ndarray, precision: Precision) -> np.ndarray:
     """Return the standard deviation of the copies, as a scale per row times one per column.
 
     Two copies tell little of one element, but much of a row and of a column. Attention weights
     span many magnitudes within a row; there it is the relative error that a row shares.
     """
-    square = np.mean([np.square(copy - value) for copy in disturbed], axis=0)
+    value = carried.value
+    square = np.mean([np.square(copy - value) for copy in carried.copies], axis=0)
     if isinstance(step.operation, Softmax):
         size = np.square(value) + precision.smallest**2
-        return np.sqrt(np.mean(square / size, -1, keepdims=True) * size)
+        shared: np.ndarray = np.sqrt(np.mean(square / size, -1, keepdims=True) * size)
+        return shared
     counted = valid if valid.ndim == value.ndim else valid[..., None]
     counted = np.broadcast_to(counted, value.shape)
     square = np.where(counted, square, 0.0)
@@ -205,4 +196,5 @@ def _spread(
     leading = tuple(range(value.ndim - 1))
     columns = square.sum(leading) / np.maximum(counted.sum(leading), 1)
     rows, columns = ((1 - _SHRINK) * part + _SHRINK * mean for part in (rows, columns))
-    return np.sqrt(rows * columns / mean)
+    result: np.ndarray = np.sqrt(rows * columns / mean)
+    return result

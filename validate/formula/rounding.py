@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,6 +39,7 @@ from mindport.validate.formula.operations import (
     picked,
     scale_of,
     split_heads,
+    sum_of,
 )
 
 # E d^2 / u^2 of one rounding: d is uniform in +-u 2^e / x, x log-uniform in [2^e, 2^(e+1)), which
@@ -125,16 +127,17 @@ def _variance(
     precision: Precision,
 ) -> np.ndarray:
     stored = precision.stored
+    result: np.ndarray
     match step.operation:
         case Lookup() as operation:
             rows = lookups(operation, setting)
-            partial = sum(row * row for row in rows) if len(rows) > 1 else np.zeros_like(value)
-            return stored * ((len(rows) - 1) * partial + value * value)
+            partial = sum_of([row * row for row in rows])
+            result = stored * ((len(rows) - 1) * partial + value * value)
         case Add():
-            return stored * value * value
+            result = stored * value * value
         case Norm() as operation:
             scale = setting.weights.get(operation.module, Kind.NORM_WEIGHT)
-            return _norm(inputs[0], scale, float(setting.config[operation.eps]), value, precision)
+            result = _norm(inputs[0], scale, float(setting.config[operation.eps]), value, precision)
         case Project() as operation:
             x, matrix = picked(inputs[0], operation.rows, setting), part_matrix(operation, setting)
             sums = _squared_partial_sums(x, matrix)
@@ -142,22 +145,23 @@ def _variance(
                 sums = sums[..., 0]
             # The product is stored, and stored again with its bias.
             product = value - part_bias(operation, setting)
-            return precision.kernel * sums + stored * (product * product + value * value)
+            result = precision.kernel * sums + stored * (product * product + value * value)
         case Score() as operation:
             query, key = (split_heads(a, setting.config[operation.heads]) for a in inputs)
             scale = scale_of(step, setting, query.shape[-1])
             sums = _squared_partial_sums(query * scale, key.swapaxes(-1, -2))
             # Scaled before the product (every term is rounded) or after it; then the mask.
             terms = _squares(query * scale) @ _squares(key).swapaxes(-1, -2)
-            return precision.kernel * sums + stored * (terms + 3 * value * value)
+            result = precision.kernel * sums + stored * (terms + 3 * value * value)
         case Softmax() as operation:
-            return _softmax(inputs[0], value, setting.visible(operation.causal), precision)
+            result = _softmax(inputs[0], value, setting.visible(operation.causal), precision)
         case Mix() as operation:
             values = split_heads(inputs[1], setting.config[operation.heads])
             sums = merge_heads(_squared_partial_sums(inputs[0], values))
-            return precision.kernel * sums + stored * value * value
+            result = precision.kernel * sums + stored * value * value
         case Activate() as operation:
-            return _activation(function_of(operation, setting), inputs[0], value, precision)
+            result = _activation(function_of(operation, setting), inputs[0], value, precision)
+    return result
 
 
 def _squares(array: np.ndarray) -> np.ndarray:
@@ -179,7 +183,7 @@ def _squared_partial_sums(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     borders = np.linspace(0, terms, min(_POINTS, terms) + 1).astype(int)
     partial: np.ndarray | float = 0.0
     path: np.ndarray | float = 0.0
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
+    for start, end in pairwise(borders):
         after = partial + x[..., start:end] @ matrix[..., start:end, :]
         path = path + (end - start) / 2 * (np.square(partial) + np.square(after))
         partial = after
@@ -205,7 +209,8 @@ def _norm(
     relative = of_variance / 4 + precision.ulps("rsqrt") + 3 * precision.stored
     shifted = (of_mean + precision.stored * centred * centred) / variance
     total: np.ndarray = scale**2 * (shifted + relative * centred * centred / variance)
-    return total + precision.stored * result * result
+    total += precision.stored * result * result
+    return total
 
 
 def _softmax(
@@ -231,13 +236,14 @@ def _activation(
         return np.zeros_like(result)
     if name in ("gelu", "gelu_new"):
         # x/2 (1 + t): the error of t counts whole where 1 + t cancels. Each factor of the
-        # argument may be stored on the way.
+        # argument may be stored on the way. (A tanh is near enough to erf for a variance.)
         argument = gelu_argument(values) if name == "gelu_new" else values / np.sqrt(2)
         inner = np.tanh(argument)
         slope = 1 - inner * inner
         function = precision.ulps("tanh" if name == "gelu_new" else "erf") + stored
         of_inner = function * inner * inner + 4 * stored * (slope * argument) ** 2
         half = (values / 2) ** 2
-        return half * of_inner + 3 * stored * result * result
+        gelu: np.ndarray = half * of_inner + 3 * stored * result * result
+        return gelu
     tanh: np.ndarray = (precision.ulps("tanh") + stored) * result * result
     return tanh

@@ -1,5 +1,4 @@
-"""Which elements of a tap have a meaning: not what stands at padding, nor the score of a hidden
-key."""
+"""Which elements of a tap have a meaning: not padding's, nor the score of a hidden key."""
 
 from __future__ import annotations
 

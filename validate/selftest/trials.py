@@ -14,8 +14,8 @@ from mindport.migrate.computation import Norm, Score
 from mindport.validate.checkpoints import EMBEDDED, RANDOM
 from mindport.validate.faults import FAULTS, HELD_OUT, Fault
 
-# More rows than a projection of the embedded models has inputs, so that they determine a matrix.
-FAULT_BATCH = 16
+# More tokens than the embedded models are wide: they determine most of the matrices.
+FAULT_BATCH = 6
 FAULT_LENGTH = 64
 DEVELOPMENT, HELD_OUT_SET = "development", "held-out"
 
@@ -108,9 +108,7 @@ def _stage_of(architecture: Architecture, fault: Fault) -> Stage | None:
     return Stage(architecture.name, head, checkpoint, FAULT_BATCH, FAULT_LENGTH)
 
 
-def correct_trials(
-    architectures: Sequence[str], count: int, seed: int = 0
-) -> Iterator[Trial]:
+def correct_trials(architectures: Sequence[str], count: int, seed: int = 0) -> Iterator[Trial]:
     """Yield correct ports of random configurations: none may be called wrong.
 
     Args:
@@ -160,7 +158,12 @@ def _random_config(architecture: Architecture, rng: np.random.Generator) -> dict
             config[name] = entry.allowed[rng.integers(len(entry.allowed))]
         elif any(isinstance(s.operation, Norm) and s.operation.eps == name for s in steps):
             config[name] = float(rng.choice([1e-3, 1e-5, 1e-6, 1e-12]))
-        elif entry.dimension and name in shapes and name not in config and not isinstance(entry.default, int):
+        elif (
+            entry.dimension
+            and name in shapes
+            and name not in config
+            and not isinstance(entry.default, int)
+        ):
             config[name] = int(rng.integers(1, 5)) * width  # the feed-forward network's
         elif name.endswith("_token_id") and entry.default is None:
             config[name] = vocabulary - 1
