@@ -23,7 +23,7 @@ from mindport.validate.formula.rounding import Precision, rounding_variance
 from mindport.validate.formula.validity import valid_elements
 
 Tap = Callable[[str], "np.ndarray | None"]
-_NEAR = 0.1  # relative: inputs this near to the oracle's have the oracle's rounding errors
+_NEAR = 1e-4  # relative: inputs this near to the oracle's have the oracle's rounding errors
 _SHRINK = 0.1  # how much of a row's or a column's scale is that of the whole tap
 
 

@@ -84,7 +84,7 @@ class Precision:
 
 
 _POINTS = 8
-# Kernels of the short formats sum in float32 (cuBLAS, oneDNN, CANN and torch's CPU kernels do).
+# Kernels of the short formats sum in float32 (those of cuBLAS, oneDNN and torch do).
 PRECISIONS: Mapping[str, Precision] = {
     "float32": Precision(2.0**-24, 2.0**-24, 2.0**-126),
     "float16": Precision(2.0**-11, 2.0**-24, 2.0**-14),
@@ -181,8 +181,7 @@ def _squared_partial_sums(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     terms = matrix.shape[-2]
     x, matrix = x.astype(np.float32), matrix.astype(np.float32)
     borders = np.linspace(0, terms, min(_POINTS, terms) + 1).astype(int)
-    partial: np.ndarray | float = 0.0
-    path: np.ndarray | float = 0.0
+    partial = path = np.zeros((), np.float32)
     for start, end in pairwise(borders):
         after = partial + x[..., start:end] @ matrix[..., start:end, :]
         path = path + (end - start) / 2 * (np.square(partial) + np.square(after))
