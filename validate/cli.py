@@ -26,6 +26,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --checkpoint ./gpt2-hf --mode graph     your own, graph mode
   validate gpt2 --checkpoint ./gpt2-hf --candidate-checkpoint ./gpt2-ms
   validate bert --checkpoint random --size base         full size, no download
+  validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
 
 Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
@@ -53,6 +54,12 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),
+        click.Option(["--candidate"], metavar="FILE.py:FUNCTION",
+                     help="A MindSpore network of your own: a function build(config, checkpoint) "
+                     "that returns an nn.Cell."),
+        click.Option(["--taps", "taps_file"], type=path, metavar="FILE",
+                     help="Where the taps are in it (YAML, tap: cell); what it leaves open is "
+                     "proposed."),
         click.Option(["--config", "config_file"], type=path, metavar="FILE",
                      help="config.json for random weights, or for a file that lies without one."),
         click.Option(["--size"], type=click.Choice(sizes),
