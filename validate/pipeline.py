@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +143,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("weights")
-        prepared = _prepare(architecture, request, work)
+        prepared = prepare_reference(architecture, request, work)
         if name == BACKEND:
             candidate = own_weights(prepared, request.candidate_checkpoint, request.taps_file, work)
         else:
@@ -151,7 +151,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
                 prepared, request.candidate_checkpoint, backend.DIALECT, work
             )
         stage("inputs")
-        case, inputs, plan = _make_case(architecture, request, prepared, work)
+        case, inputs, plan = make_case(architecture, request, prepared, work)
         factory, taps_file = own_files(request.candidate, request.taps_file)
         runs = (
             Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
@@ -170,7 +170,12 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         return _conclude(request, prepared, candidate, case, inputs, plan, policy, outcome)
 
 
-def _prepare(architecture: Architecture, request: Request, work: Path) -> Prepared:
+def prepare_reference(architecture: Architecture, request: Request, work: Path) -> Prepared:
+    """Plan the port of the reference's weights.
+
+    Raises:
+        PlanError: If they do not fit the architecture and head.
+    """
     choice = ReferenceChoice(
         request.checkpoint, request.config_file, request.size, request.head, request.seed
     )
@@ -185,9 +190,14 @@ def _prepare(architecture: Architecture, request: Request, work: Path) -> Prepar
         ) from None
 
 
-def _make_case(
+def make_case(
     architecture: Architecture, request: Request, prepared: Prepared, work: Path
 ) -> tuple[Case, dict[str, np.ndarray], Plan | None]:
+    """Write the case folder; return the case, its inputs and the prompt plan.
+
+    Raises:
+        MindportError: If the inputs that are asked for cannot be had.
+    """
     config, head = prepared.plan.config, prepared.plan.head
     if request.inputs is not None:
         inputs = read_inputs(request.inputs, architecture, head, config, prepared.source.folder)
@@ -276,6 +286,7 @@ def _conclude(
         taps, judged, set_aside = compare_own(judged, required, compare)
         where = whereabouts(prepared, judged, request.dtype)
         notices = own_notices(judged, case.taps, where, set_aside)
+        case = replace(case, taps=judged.manifest.taps)  # what it lacks is said in the notices
     else:
         taps, where, notices = compare(judged), Whereabouts(), candidate.notices
     verdict = judge(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,8 @@ class CellSession:
         shapes = self._shapes(inputs)
         if self._places is None:
             self._places = self._find_places(inputs, shapes)
+            taps = {name: str(place) for name, place in self._places.items()}
+            self.identity = replace(self.identity, details={**self.identity.details, "taps": taps})
         listener = Listener(self._mindspore, self._network, self._places)
         with listener:
             output = self._run_once(inputs)
@@ -151,7 +154,6 @@ class CellSession:
             "places": {name: place.to_yaml() for name, place in places.items()},
             "proposed": [name for name in self._case.taps if name in self._proposed],
             "notices": self._notices,
-            "cells": len(cells_of(self._network)),
             "parameters": parameters,
         }
 

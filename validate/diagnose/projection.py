@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mindport.migrate.architecture import Kind
 from mindport.migrate.computation import Norm, Project, Score, Step
 from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
 from mindport.validate.formula.operations import (
@@ -77,7 +78,8 @@ def projection_alternatives(
     for other in scene.steps:
         if other.layer == step.layer and isinstance(other.operation, Norm) and step.inputs:
             made_by = scene.step(step.inputs[0])
-            if made_by.tap != other.tap and x.shape == values.shape:
+            width = scene.setting.weights.get(other.operation.module, Kind.NORM_WEIGHT).shape[0]
+            if made_by.tap != other.tap and x.shape == values.shape and width == x.shape[-1]:
                 given = evaluate(other, [values], scene.setting)
                 said = f"the input goes through {other.tap} first"
                 yield made("norm-placement", said, given @ matrix + bias)

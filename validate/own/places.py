@@ -56,6 +56,16 @@ class Place:
             content["part"] = list(self.part)
         return self.cell if len(content) == 1 else content
 
+    @classmethod
+    def from_yaml(cls, content: Any) -> Place:
+        """Return what :meth:`to_yaml` gave."""
+        if isinstance(content, str):
+            return cls(content)
+        number, parts = content.get("part", (0, 1))
+        return cls(
+            content["cell"], content.get("end", "output"), content.get("index", 0), (number, parts)
+        )
+
 
 def read_places(path: Path, taps: Sequence[Tap], layers: int) -> dict[str, Place | None]:
     """Read a mapping file.

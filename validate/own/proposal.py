@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from mindport.migrate.architecture import Head, dimension
@@ -175,28 +176,37 @@ def _only(
 def _between(
     step: Step, steps: Sequence[Step], scope: Scope, layout: Layout, matched: _Matched
 ) -> Iterator[tuple[Place, Shape]]:
-    """Yield the one cell that runs between two norms and ends in a projection.
+    """Yield the cell that ends in a projection whose result is then added to the residual.
 
-    That is an attention or a feed-forward part which computes without cells of its own. If what it
-    returns is at once what the next norm is given, it has added the residual already.
+    That is an attention or a feed-forward part which computes without cells of its own, between
+    two cells that are known. What it returns goes into a sum, so if another cell is given it at
+    once, it has added the residual already and is something else.
     """
-    number = steps.index(step)
-    follower = steps[number + 1] if number + 1 < len(steps) else None
-    if scope.block is None or follower is None or not isinstance(follower.operation, Add):
+    branches = [s for s, after in pairwise(steps) if _is_branch(s, after)]
+    if scope.block is None or step not in branches:
         return
     known = [(n, matched.made[s.tap][0]) for n, s in enumerate(steps) if s.tap in matched.made]
-    start = max((r.left for n, r in known if n < number), default=scope.block.entered)
-    later = [r for n, r in known if n > number]
-    stop = min((r.entered for r in later), default=scope.block.left)
+    number = steps.index(step)
+    low = max((n for n, _ in known if n < number), default=-1)
+    high = min((n for n, _ in known if n > number), default=len(steps))
+    start = max((r.left for n, r in known if n <= low), default=scope.block.entered)
+    stop = min((r.entered for n, r in known if n >= high), default=scope.block.left)
     inside = [r for r in scope.records if start < r.entered and r.left < stop]
     outer = [r for r in inside if not any(o.contains(r) for o in inside) and not is_dropout(r)]
-    if len(outer) != 1 or len(outer[0].outputs) == 0:
+    here = [s for s in branches if low < steps.index(s) < high]
+    if len(outer) != len(here):
         return
-    given = {seen.number for r in later[:1] for seen in r.inputs}
-    given |= {seen.number for seen in scope.block.outputs if not later}
-    for place, shape in _ends(outer[0], "output", layout.shapes[step.tap]):
-        if outer[0].outputs[place.index].number not in given:
+    cell = outer[here.index(step)]
+    later = [r for r in scope.records if r.entered > cell.left and not is_dropout(r)]
+    given = {seen.number for r in later for seen in r.inputs}
+    given |= {seen.number for seen in scope.block.outputs}
+    for place, shape in _ends(cell, "output", layout.shapes[step.tap]):
+        if cell.outputs[place.index].number not in given:
             yield place, shape
+
+
+def _is_branch(step: Step, after: Step) -> bool:
+    return isinstance(step.operation, Project) and isinstance(after.operation, Add)
 
 
 def _match(scope: Scope, steps: Sequence[Step], layout: Layout, matched: _Matched) -> None:
@@ -207,7 +217,7 @@ def _match(scope: Scope, steps: Sequence[Step], layout: Layout, matched: _Matche
         if look is not None:
             found.setdefault(look, []).append(record)
     readings = [_read(anchors, found, steps) for anchors in _readings(steps, layout)]
-    matched.made.update(max(readings, key=len))
+    matched.made.update(max(readings, key=lambda made: len(made)))
 
 
 def _read(
