@@ -44,8 +44,8 @@ def survey(request: Request) -> str:
             factory=factory,
             taps_file=taps_file,
         )
-        job = Job("candidate", run, find_python(request.python), work)
-        outcome = run_jobs([job], request.timeout)["candidate"]
+        job = Job("candidate", (run,), find_python(request.python), work)
+        outcome = run_jobs([job], request.timeout)["candidate"][0]
         if isinstance(outcome, NotRun):
             raise EnvironmentUnavailableError(
                 f"The network could not run: {outcome.reason}",
