@@ -13,13 +13,14 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import MindportError
+from mindport.validate.own.anchors import Layout, block_elements
 from mindport.validate.own.blocks import find_blocks, role_by_name, signature
 from mindport.validate.own.calling import find_outputs, harmful_omissions, match_inputs
 from mindport.validate.own.contents import Fingerprint, fingerprint, locate
 from mindport.validate.own.factory import find_factory, load_factory
 from mindport.validate.own.observation import CellRecord, Seen
 from mindport.validate.own.places import Place, check_cells, read_places, write_places
-from mindport.validate.own.proposal import Layout, block_elements, propose
+from mindport.validate.own.proposal import propose
 from mindport.validate.own.shapes import conforms, matrix_sizes, tap_shapes
 
 GPT2 = load_architecture("gpt2")

@@ -29,11 +29,12 @@ from mindport.validate.backends._mindspore_run import (
 )
 from mindport.validate.case import Case, Run
 from mindport.validate.formula.weights import ROUNDED
+from mindport.validate.own.anchors import Layout, block_elements
 from mindport.validate.own.calling import Call, find_outputs, harmful_omissions, match_inputs
 from mindport.validate.own.contents import fingerprint
 from mindport.validate.own.factory import blamed_on, find_factory, load_factory
 from mindport.validate.own.places import Place, check_cells, read_places
-from mindport.validate.own.proposal import Layout, block_elements, propose
+from mindport.validate.own.proposal import propose
 from mindport.validate.own.shapes import Shape, conforms, matrix_sizes, tap_shapes
 
 FRAMEWORK = "mindspore"

@@ -38,9 +38,7 @@ class Attention(nn.Cell):
     def construct(self, x, hidden):
         batch, seq, width = x.shape
         split = ops.split(linear(x, self.wqkv, self.bqkv), width, axis=-1)
-        q, k, v = (
-            part.reshape(batch, seq, self.heads, -1).transpose(0, 2, 1, 3) for part in split
-        )
+        q, k, v = (part.reshape(batch, seq, self.heads, -1).transpose(0, 2, 1, 3) for part in split)
         weights = ops.softmax(self.scores(q, k, hidden), -1)
         mixed = ops.matmul(weights, v).transpose(0, 2, 1, 3).reshape(batch, seq, width)
         return linear(mixed, self.wo, self.bo)
