@@ -104,6 +104,7 @@ def run_without_frameworks(*argv):
         ("migrate", "inspect"),
         ("validate",),
         ("validate", "bert"),
+        ("validate", "taps"),
         ("prompts",),
     ],
     ids="-".join,

@@ -20,6 +20,7 @@ _MANIFEST = "manifest.json"
 _TAPS = "taps.safetensors"
 _ROWS = "rows.safetensors"
 _ORACLE = "oracle.safetensors"
+_NOTES = "notes.json"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,14 @@ class Capture:
         with safe_open(str(self.folder / _TAPS), framework="numpy") as file:
             return frozenset(file.keys())
 
+    def notes(self) -> dict[str, Any]:
+        """Return what the session noted besides the taps; empty if it notes nothing."""
+        path = self.folder / _NOTES
+        if not path.is_file():
+            return {}
+        notes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return notes
+
     def rows(self) -> np.ndarray:
         """Return the prompt rows, float32 (items, vocab)."""
         with safe_open(str(self.folder / _ROWS), framework="numpy") as file:
@@ -107,6 +116,7 @@ def save_capture(
     taps: Mapping[str, np.ndarray],
     rows: np.ndarray | None,
     oracle: Mapping[str, np.ndarray] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a capture folder; the caller renames it into place."""
     folder.mkdir(parents=True)
@@ -116,5 +126,7 @@ def save_capture(
             save_file(contiguous, str(folder / file))
     if rows is not None:
         save_file({"rows": np.ascontiguousarray(rows)}, str(folder / _ROWS))
+    if notes is not None:
+        (folder / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
     text = json.dumps({"schema": SCHEMA, **asdict(manifest)}, indent=2)
     (folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")

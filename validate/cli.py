@@ -13,6 +13,7 @@ from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import Request, validate
 from mindport.validate.report.json import write_verdict
 from mindport.validate.report.terminal import print_verdict
@@ -26,6 +27,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --checkpoint ./gpt2-hf --mode graph     your own, graph mode
   validate gpt2 --checkpoint ./gpt2-hf --candidate-checkpoint ./gpt2-ms
   validate bert --checkpoint random --size base         full size, no download
+  validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
 
 Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
@@ -53,6 +55,12 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),
+        click.Option(["--candidate"], metavar="FILE.py:FUNCTION",
+                     help="A MindSpore network of your own: a function build(config, checkpoint) "
+                     "that returns an nn.Cell."),
+        click.Option(["--taps", "taps_file"], type=path, metavar="FILE",
+                     help="Where the taps are in it (YAML, tap: cell); what it leaves open is "
+                     "proposed."),
         click.Option(["--config", "config_file"], type=path, metavar="FILE",
                      help="config.json for random weights, or for a file that lies without one."),
         click.Option(["--size"], type=click.Choice(sizes),
@@ -118,7 +126,58 @@ def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) ->
     return verdict.exit_code
 
 
+@click.command()
+@click.argument("architecture", type=click.Choice(architecture_names()))
+@click.option("--candidate", required=True, metavar="FILE.py:FUNCTION", help="Your network.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the mapping to FILE; by default it is printed.",
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option(
+    "--checkpoint",
+    default=Request.checkpoint,
+    show_default=True,
+    metavar="PATH|NAME|embedded|random",
+    help="The weights of the reference.",
+)
+@click.option(
+    "--candidate-checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="What the factory is given; by default the weights are ported on the fly.",
+)
+@click.option("--head", help="The head; by default the checkpoint's.")
+@click.option("--size", help="Size of random weights.")
+@click.option(
+    "--taps",
+    "taps_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What you have corrected already; it is kept.",
+)
+@click.option("--python", metavar="PATH", help="The interpreter that runs your network.")
+@command
+def taps(architecture: str, output: Path | None, force: bool, **choices: Any) -> None:
+    r"""Propose where the taps are in a network of your own, as a file to correct.
+
+    \b
+      validate taps gpt2 --candidate my_port.py:build -o taps.yaml
+      validate gpt2 --candidate my_port.py:build --taps taps.yaml
+    """
+    text = survey(Request(architecture, **choices))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_mapping(output, text, force)
+    err().print(f"wrote {escape(str(output))}", soft_wrap=True)
+
+
 main = ByArchitecture(
     name="validate", build=_build, names=architecture_names, help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+main.add_command(taps)

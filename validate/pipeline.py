@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,18 @@ from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
 from mindport.validate.launch import Job, NotRun, Outcome, find_python, run_jobs
 from mindport.validate.metrics import rms
+from mindport.validate.own.candidate import (
+    BACKEND,
+    compare_own,
+    final_taps,
+    own_backend,
+    own_files,
+    own_notices,
+    own_weights,
+    whereabouts,
+    with_lost_weights,
+)
+from mindport.validate.own.contents import Whereabouts
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -78,6 +90,8 @@ class Request:
         timeout: Seconds that a worker may take.
         threads: CPU threads for each side; None leaves it to the frameworks.
         blocks_only: Whether to capture blocks and not the operations inside them.
+        candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
+        taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
     """
 
     architecture: str
@@ -104,6 +118,8 @@ class Request:
     timeout: float = 900.0
     threads: int | None = None
     blocks_only: bool = False
+    candidate: str | None = None
+    taps_file: Path | None = None
 
 
 def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
@@ -117,34 +133,49 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         MindportError: If the request or its files are not usable; nothing was judged.
     """
     architecture = load_architecture(request.architecture)
-    backend = load_backend(request.backend)
-    check_mode(request.backend, request.mode)
+    name = own_backend(
+        request.candidate, request.taps_file, request.backend, request.mode, Request.backend
+    )
+    backend = load_backend(name)
+    check_mode(name, request.mode)
     policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol)
     pythons = find_python(request.reference_python), find_python(request.python)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("weights")
-        prepared = _prepare(architecture, request, work)
-        candidate = candidate_folder(prepared, request.candidate_checkpoint, backend.DIALECT, work)
+        prepared = prepare_reference(architecture, request, work)
+        if name == BACKEND:
+            candidate = own_weights(prepared, request.candidate_checkpoint, request.taps_file, work)
+        else:
+            candidate = candidate_folder(
+                prepared, request.candidate_checkpoint, backend.DIALECT, work
+            )
         stage("inputs")
-        case, inputs, plan = _make_case(architecture, request, prepared, work)
+        case, inputs, plan = make_case(architecture, request, prepared, work)
+        factory, taps_file = own_files(request.candidate, request.taps_file)
         runs = (
             Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
                 str(work / "case"), request.threads, oracle=True),
-            Run(request.backend, str(candidate.folder.resolve()), request.device, request.dtype,
-                request.mode, str(work / "case"), request.threads),
+            Run(name, str(candidate.folder.resolve()), request.device, request.dtype,
+                request.mode, str(work / "case"), request.threads,
+                factory=factory, taps_file=taps_file),
         )  # fmt: skip
         jobs = [
             Job(side, (run,), python, work)
             for side, run, python in zip(("reference", "candidate"), runs, pythons, strict=True)
         ]
-        stage(f"torch and {request.backend} run side by side")
+        stage(f"torch and {backend.FRAMEWORK} run side by side")
         outcome = {side: done[0] for side, done in run_jobs(jobs, request.timeout).items()}
         stage("comparison")
         return _conclude(request, prepared, candidate, case, inputs, plan, policy, outcome)
 
 
-def _prepare(architecture: Architecture, request: Request, work: Path) -> Prepared:
+def prepare_reference(architecture: Architecture, request: Request, work: Path) -> Prepared:
+    """Plan the port of the reference's weights.
+
+    Raises:
+        PlanError: If they do not fit the architecture and head.
+    """
     choice = ReferenceChoice(
         request.checkpoint, request.config_file, request.size, request.head, request.seed
     )
@@ -159,9 +190,14 @@ def _prepare(architecture: Architecture, request: Request, work: Path) -> Prepar
         ) from None
 
 
-def _make_case(
+def make_case(
     architecture: Architecture, request: Request, prepared: Prepared, work: Path
 ) -> tuple[Case, dict[str, np.ndarray], Plan | None]:
+    """Write the case folder; return the case, its inputs and the prompt plan.
+
+    Raises:
+        MindportError: If the inputs that are asked for cannot be had.
+    """
     config, head = prepared.plan.config, prepared.plan.head
     if request.inputs is not None:
         inputs = read_inputs(request.inputs, architecture, head, config, prepared.source.folder)
@@ -230,18 +266,30 @@ def _conclude(
     sides = {side: result for side, result in outcome.items() if isinstance(result, Capture)}
     reference, judged = sides["reference"], sides["candidate"]
     network = describe_network(prepared, inputs, policy.dtype)
-    taps = tuple(
-        compare_captures(
-            reference,
-            judged,
-            network.steps,
-            network.setting,
-            policy,
-            required=case.taps,
-            details=network.details,
+    own = request.candidate is not None
+    required = final_taps(prepared) if own else case.taps
+
+    def compare(capture: Capture) -> tuple[TapResult, ...]:
+        return tuple(
+            compare_captures(
+                reference,
+                capture,
+                network.steps,
+                network.setting,
+                policy,
+                required=required,
+                details=network.details,
+            )
         )
-    )
-    return judge(
+
+    if own:
+        taps, judged, set_aside = compare_own(judged, required, compare)
+        where = whereabouts(prepared, judged, request.dtype)
+        notices = own_notices(judged, case.taps, where, set_aside)
+        case = replace(case, taps=judged.manifest.taps)  # what it lacks is said in the notices
+    else:
+        taps, where, notices = compare(judged), Whereabouts(), candidate.notices
+    verdict = judge(
         Evidence(
             case=case,
             inputs=describe_inputs(inputs),
@@ -257,9 +305,10 @@ def _conclude(
             prompt_task=plan.task if plan else "",
             prompts=_compare_prompts(plan, reference, judged, policy, taps) if plan else None,
             checkpoint={"reference": request.checkpoint, "candidate": candidate.origin},
-            notices=candidate.notices,
+            notices=notices,
         )
     )
+    return with_lost_weights(verdict, where)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _work(run: Run, folder: Path) -> None:
     manifest = CaptureManifest(
         identity=session.identity,
         load_report=session.load_report,
-        weights={f.name: sha256_of(f) for f in open_checkpoint(Path(run.checkpoint)).reader.files},
+        weights={file.name: sha256_of(file) for file in _files(run)},
         inputs=hash_arrays(inputs),
         taps=tuple(taps),
         unstable=tuple(name for name in taps if first[name] != again[name]),
@@ -74,8 +75,22 @@ def _work(run: Run, folder: Path) -> None:
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
     part = folder.with_name(f"{folder.name}.part")
-    save_capture(part, manifest, taps, rows, oracle)
+    save_capture(part, manifest, taps, rows, oracle, notes=_notes(session))
     part.rename(folder)
+
+
+def _files(run: Run) -> list[Path]:
+    path = Path(run.checkpoint)
+    if not run.factory:
+        return list(open_checkpoint(path).reader.files)
+    # A port of the user's own may read any format: whatever lies there, and the code itself.
+    files = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
+    return [*files, Path(run.factory.rpartition(":")[0])]
+
+
+def _notes(session: Session) -> Mapping[str, Any] | None:
+    notes = getattr(session, "notes", None)
+    return notes() if notes is not None else None
 
 
 def _oracle(

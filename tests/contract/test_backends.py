@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,10 +17,16 @@ from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import backend_names, load_backend
 from mindport.validate.case import Case, Run
 from mindport.validate.inputs import make_inputs
+from mindport.validate.own.contents import Fingerprint, fingerprint, locate
 
 pytestmark = pytest.mark.xdist_group("frameworks")
 
 RUNS = [(name, mode) for name in backend_names() for mode in load_backend(name).MODES]
+
+
+OWN = "cell"
+PORTS = Path(__file__).parents[1] / "validate" / "ports"
+ATTENTION = {"gpt2": "h.{i}.attn.attention", "bert": "encoder.layer.{i}.attention.self.attention"}
 
 
 @pytest.fixture
@@ -54,7 +62,16 @@ def case_of(architecture, head, folder):
 
 def open_session(backend, folder, case, mode="eager", dtype="float32", device="CPU"):
     pytest.importorskip(load_backend(backend).FRAMEWORK)
-    run = Run(backend, str(folder), device, dtype, mode, "")
+    own = {}
+    if backend == OWN:  # a user's port: here a factory of our own networks, whose names are known
+        prefix = load_architecture(case.architecture).heads[case.head].prefix
+        own = {"factory": str(PORTS / "ours.py:build"), "taps_file": str(folder / "taps.yaml")}
+        attention = f"{prefix}{ATTENTION[case.architecture]}"
+        (folder / "taps.yaml").write_text(
+            f"block.{{i}}.scores: {{cell: '{attention}', index: 1}}\n"
+            f"block.{{i}}.weights: {{cell: '{attention}', index: 2}}\n"
+        )
+    run = Run(backend, str(folder), device, dtype, mode, "", **own)
     return load_backend(backend).open_session(run, case)
 
 
@@ -95,7 +112,7 @@ def test_every_head(backend, mode, every_head, weights):
         np.testing.assert_allclose(rows, taps["logits"][np.arange(3), positions], atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", backend_names())
+@pytest.mark.parametrize("backend", [name for name in backend_names() if name != OWN])
 def test_what_is_missing_is_reported(backend, weights):
     name = {"torch": "transformer.h.1.ln_2.bias", "mindspore": "transformer.h.1.ln_2.beta"}[
         load_backend(backend).DIALECT
@@ -105,6 +122,19 @@ def test_what_is_missing_is_reported(backend, weights):
     session = open_session(backend, folder, case)
     assert session.load_report.missing == (name,)
     assert not session.load_report.clean
+
+
+def test_a_port_of_the_users_own_shows_what_it_holds(weights):
+    """It loads the weights itself, so the session reports contents instead of names."""
+    name = "transformer.h.1.ln_2.beta"
+    lacking = weights(OWN, "gpt2", "lm", leave_out=(name,))
+    whole = lacking.with_name("gpt2-lm")
+    case, _, _ = case_of("gpt2", "lm", lacking)
+    held = open_session(OWN, lacking, case).notes()["parameters"]
+    reader = open_checkpoint(whole).reader
+    stored = {n: fingerprint(reader.read(n)) for n in reader.infos}
+    found = locate(stored, {n: Fingerprint.from_dict(p) for n, p in held.items()})
+    assert (found.nowhere, found.foreign) == ((name,), (name,))
 
 
 @pytest.mark.parametrize("backend", backend_names())

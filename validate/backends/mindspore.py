@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,8 +13,14 @@ import numpy as np
 from mindport.migrate.architecture import Head
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.config import read_config_file
-from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
-from mindport.validate.backend import Identity, LoadReport, require
+from mindport.migrate.errors import MindportError
+from mindport.validate.backend import LoadReport
+from mindport.validate.backends._mindspore_run import (
+    prove_identity,
+    start_mindspore,
+    to_numpy,
+    to_tensors,
+)
 from mindport.validate.case import Case, Run
 from mindport.validate.faults import apply_network_fault
 
@@ -30,32 +35,9 @@ def open_session(run: Run, case: Case) -> MindSporeSession:
     What is missing stays at random, as MindSpore's own loading leaves it; the load report says
     so, and no verdict passes with such a report.
     """
-    mindspore = require(FRAMEWORK, "mindspore")
-    _select_device(mindspore, run)
-    modes = {"eager": mindspore.PYNATIVE_MODE, "graph": mindspore.GRAPH_MODE}
-    mindspore.set_context(mode=modes[run.mode])
-    mindspore.set_seed(case.seed)
-    if run.threads:
-        mindspore.runtime.dispatch_threads_num(run.threads)
-        mindspore.device_context.cpu.op_tuning.threads_num(run.threads)
+    mindspore = start_mindspore(run, case)
     head = load_architecture(case.architecture).heads[case.head]
     return MindSporeSession(mindspore, run, case, head)
-
-
-def _select_device(mindspore: Any, run: Run) -> None:
-    # After a refused device MindSpore goes on quietly on the CPU, so ask before setting it.
-    if run.device != "CPU" and not mindspore.hal.is_available(run.device):
-        raise EnvironmentUnavailableError(
-            f"MindSpore {mindspore.__version__} sees no {run.device} device here.",
-            f"Run with --device CPU, or on a machine whose {run.device} driver MindSpore finds.",
-        )
-    if run.device == "CPU" and run.dtype == "bfloat16":
-        raise EnvironmentUnavailableError(
-            f"MindSpore {mindspore.__version__} has no bfloat16 kernels on the CPU (MatMul, "
-            "Gather, Softmax, LayerNorm).",
-            "Use --dtype float32 or float16 here, or a device that computes in bfloat16.",
-        )
-    mindspore.set_device(run.device)
 
 
 class MindSporeSession:
@@ -98,29 +80,7 @@ class MindSporeSession:
                 for name, stored, wanted in report.mismatched
             ),
         )
-        parameter = next(iter(network.get_parameters()))
-        if not isinstance(parameter, mindspore.Parameter):
-            raise EnvironmentUnavailableError(
-                f"The network's parameters are {type(parameter)}, not MindSpore's."
-            )
-        self.identity = Identity(
-            backend="mindspore",
-            framework="mindspore",
-            version=mindspore.__version__,
-            device=str(mindspore.get_context("device_target")),
-            dtype=str(parameter.dtype).lower(),
-            mode={0: "graph", 1: "eager"}[mindspore.get_context("mode")],
-            attention="eager",
-            details={
-                "numpy": np.__version__,
-                "python": sys.version.split()[0],
-                "threads": run.threads,
-            },
-        )
-        if self.identity.device != run.device:
-            raise EnvironmentUnavailableError(
-                f"{run.device} was asked for, but MindSpore runs on {self.identity.device}."
-            )
+        self.identity = prove_identity(mindspore, run, next(iter(network.get_parameters())))
         self._mindspore = mindspore
 
     def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -172,19 +132,10 @@ class MindSporeSession:
             }
 
     def _tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {
-            name: self._mindspore.Tensor(
-                array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
-            )
-            for name, array in arrays.items()
-        }
+        return to_tensors(self._mindspore, arrays)
 
     def _to_numpy(self, tensor: Any) -> np.ndarray:
-        # MindSpore's errors are asynchronous; asnumpy waits, so a fault shows at its own tap.
-        if not isinstance(tensor, self._mindspore.Tensor):
-            raise EnvironmentUnavailableError(f"An output is {type(tensor)}, not MindSpore's.")
-        array: np.ndarray = tensor.astype(self._mindspore.float32).asnumpy()
-        return array
+        return to_numpy(self._mindspore, tensor)
 
 
 def _loss_of(mindspore: Any, network: Any) -> Callable[..., Any]:
