@@ -17,6 +17,7 @@ from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import Request, validate
 from mindport.validate.report.json import write_verdict
 from mindport.validate.report.terminal import print_verdict
+from mindport.validate.selftest.command import selftest
 from mindport.validate.tolerance import POLICIES
 
 _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and judge.
@@ -181,3 +182,4 @@ main = ByArchitecture(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 main.add_command(taps)
+main.add_command(selftest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,22 @@ def start_mindspore(run: Run, case: Case) -> Any:
     mindspore.set_context(mode=modes[run.mode])
     mindspore.set_seed(case.seed)
     if run.threads:
-        mindspore.runtime.dispatch_threads_num(run.threads)
-        mindspore.device_context.cpu.op_tuning.threads_num(run.threads)
+        _set_threads(run.threads)
     return mindspore
+
+
+@cache
+def _set_threads(count: int) -> None:
+    # MindSpore refuses to be told twice, even the same; a worker with several runs asks again.
+    mindspore = require("mindspore", "mindspore")
+    try:
+        mindspore.runtime.dispatch_threads_num(count)
+        mindspore.device_context.cpu.op_tuning.threads_num(count)
+    except RuntimeError as error:
+        raise EnvironmentUnavailableError(
+            f"MindSpore does not take {count} threads: {str(error).splitlines()[0]}",
+            "Use the same number of threads for all runs of one process.",
+        ) from None
 
 
 def _select_device(mindspore: Any, run: Run) -> None:

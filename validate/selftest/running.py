@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ class Outcome:
         return self.detected and self.tap == self.expected_tap
 
     @property
+    def confirmed(self) -> bool:
+        """Whether the cause that it gave makes the error vanish."""
+        return self.diagnosis is not None and self.diagnosis.confirmed
+
+    @property
     def named(self) -> bool:
         """Whether it found the right cause."""
         fault = self.trial.fault
@@ -85,13 +91,20 @@ def run_trials(
         MindportError: If a trial cannot even be set up.
     """
     done = 0
-    for start in range(0, len(trials), _BATCH):
-        batch = trials[start : start + _BATCH]
+    for batch in _batches(trials):
         with tempfile.TemporaryDirectory(prefix="mindport-selftest-") as scratch:
             for outcome in _run_batch(batch, Path(scratch)):
                 done += 1
                 progress(done, len(trials))
                 yield outcome
+
+
+def _batches(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
+    """Yield what one worker does: MindSpore takes a number of threads once in a process."""
+    for _, alike in groupby(trials, lambda trial: trial.stage.threads):
+        members = list(alike)
+        for start in range(0, len(members), _BATCH):
+            yield members[start : start + _BATCH]
 
 
 @dataclass(frozen=True)

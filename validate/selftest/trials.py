@@ -131,7 +131,7 @@ def correct_trials(architectures: Sequence[str], count: int, seed: int = 0) -> I
             dtype="float16" if rng.random() < 0.3 else "float32",
             seed=int(rng.integers(2**31)),
             config=config,
-            threads=int(rng.integers(1, 3)),
+            threads=1 if number < count / 2 else 2,
         )
         yield Trial(stage, mode="graph" if number % 10 < 2 else "eager")
 
