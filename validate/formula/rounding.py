@@ -148,10 +148,10 @@ def _variance(
             result = precision.kernel * sums + stored * (product * product + value * value)
         case Score() as operation:
             query, key = (split_heads(a, setting.config[operation.heads]) for a in inputs)
-            scale = scale_of(step, setting, query.shape[-1])
-            sums = _squared_partial_sums(query * scale, key.swapaxes(-1, -2))
+            query = query * scale_of(step, setting, query.shape[-1])
+            sums = _squared_partial_sums(query, key.swapaxes(-1, -2))
             # Scaled before the product (every term is rounded) or after it; then the mask.
-            terms = _squares(query * scale) @ _squares(key).swapaxes(-1, -2)
+            terms = _squares(query) @ _squares(key).swapaxes(-1, -2)
             result = precision.kernel * sums + stored * (terms + 3 * value * value)
         case Softmax() as operation:
             result = _softmax(inputs[0], value, setting.visible(operation.causal), precision)

@@ -11,7 +11,13 @@ from rich.table import Table
 
 from mindport.migrate.architectures import architecture_names
 from mindport.migrate.console import command, err, out, write_report
-from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS, DestinationError
+from mindport.migrate.errors import (
+    EXIT_ENVIRONMENT,
+    EXIT_FAIL,
+    EXIT_PASS,
+    DestinationError,
+    MindportError,
+)
 from mindport.validate.selftest.markdown import selftest_page
 from mindport.validate.selftest.running import Outcome, run_trials
 from mindport.validate.selftest.summary import Summary, describe, summarise, to_dict
@@ -19,6 +25,7 @@ from mindport.validate.selftest.trials import (
     DEVELOPMENT,
     HELD_OUT_SET,
     Trial,
+    chosen_trials,
     correct_trials,
     fault_trials,
 )
@@ -49,6 +56,14 @@ Exit codes: 0 all goals met, 1 not, 3 a trial could not run.
     show_default=True,
     help="Which sets of faults; may be given again.",
 )
+@click.option(
+    "--fault",
+    "chosen",
+    multiple=True,
+    metavar="NAME[@BLOCK][=SEVERITY]",
+    help="Only this fault; may be given again.",
+)
+@click.option("--size", help="With --fault: in random weights of this size.")
 @click.option("--no-faults", is_flag=True, help="Only correct ports.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many faults, evenly chosen.")
 @click.option("--sweep", is_flag=True, help="Try every severity of a fault that has several.")
@@ -66,6 +81,8 @@ Exit codes: 0 all goals met, 1 not, 3 a trial could not run.
 def selftest(
     architectures: tuple[str, ...],
     sets: tuple[str, ...],
+    chosen: tuple[str, ...],
+    size: str | None,
     no_faults: bool,
     limit: int | None,
     sweep: bool,
@@ -75,7 +92,13 @@ def selftest(
 ) -> int:
     """Run the trials and print what came of them."""
     names = architectures or architecture_names()
-    faults = [] if no_faults else list(fault_trials(names, sets, sweep=sweep))
+    if size is not None and not chosen:
+        raise MindportError("--size goes with --fault.", "Name a fault, or leave it out.")
+    faults: list[Trial] = []
+    if chosen:
+        faults = list(chosen_trials(names, chosen, size))
+    elif not no_faults:
+        faults = list(fault_trials(names, sets, sweep=sweep))
     if limit is not None and limit < len(faults):
         faults = faults[:: -(-len(faults) // limit)]
     trials: list[Trial] = [*faults, *correct_trials(names, correct, seed)]
@@ -84,7 +107,7 @@ def selftest(
             run_trials(trials, lambda done, total: status.update(f"{done} of {total} trials"))
         )
     summary = summarise(outcomes)
-    _print(out(), summary, outcomes)
+    _print(out(), summary, outcomes, bool(chosen))
     if report is not None:
         _write(report, summary, outcomes)
     if summary.not_run:
@@ -92,7 +115,9 @@ def selftest(
     return EXIT_PASS if summary.ok else EXIT_FAIL
 
 
-def _print(console: Console, summary: Summary, outcomes: list[Outcome]) -> None:
+def _print(
+    console: Console, summary: Summary, outcomes: list[Outcome], chosen: bool = False
+) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("set", "faults", "detected", "right tap", "right cause", "confirmed"):
         table.add_column(column, justify="left" if column == "set" else "right")
@@ -105,7 +130,9 @@ def _print(console: Console, summary: Summary, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.trial.fault and not outcome.trial.sweep and not outcome.not_run:
             _print_miss(console, outcome)
-        elif outcome.trial.fault is None and outcome.detected:
+            if chosen:
+                _print_found(console, outcome)
+        if outcome.trial.fault is None and outcome.detected:
             console.print(f"false alarm: {describe(outcome)}: {outcome.tap}", soft_wrap=True)
     for line in summary.not_run:
         console.print(f"not run: {line}", soft_wrap=True)
@@ -114,6 +141,16 @@ def _print(console: Console, summary: Summary, outcomes: list[Outcome]) -> None:
         console.print(
             f"correct ports: {summary.correct}, called wrong: {summary.alarms}, largest use of the "
             f"tolerance: {used}",
+            soft_wrap=True,
+        )
+
+
+def _print_found(console: Console, outcome: Outcome) -> None:
+    why = outcome.diagnosis
+    if outcome.detected and outcome.placed and outcome.named and why:
+        how = "confirmed" if why.confirmed else "suspected"
+        console.print(
+            f"found: {describe(outcome)}: {outcome.tap}, {why.cause}, {how} ({why.detail})",
             soft_wrap=True,
         )
 

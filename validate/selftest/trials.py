@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import Norm, Score
+from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.validate.checkpoints import EMBEDDED, RANDOM
-from mindport.validate.faults import FAULTS, HELD_OUT, Fault
+from mindport.validate.faults import FAULTS, HELD_OUT, Fault, find_fault
 
 # More tokens than the embedded models are wide: they determine most of the matrices.
 FAULT_BATCH = 6
@@ -96,6 +97,54 @@ def fault_trials(
                 for severity in fault.severities if sweep else ():
                     if severity != fault.severity:
                         yield Trial(stage, fault, block, severity, held_out=held, sweep=True)
+
+
+def chosen_trials(
+    architectures: Sequence[str], faults: Sequence[str], size: str | None
+) -> Iterator[Trial]:
+    """Yield trials of faults that the user names.
+
+    Args:
+        architectures: Their names.
+        faults: ``NAME``, ``NAME=SEVERITY``, ``NAME@BLOCK`` or ``NAME@BLOCK=SEVERITY``.
+        size: A named size, of random weights; None takes the embedded ones.
+
+    Raises:
+        MindportError: If there is no such fault or size, or a number is none.
+    """
+    for text in faults:
+        place, _, strong = text.partition("=")
+        name, _, block = place.partition("@")
+        fault = find_fault(name)
+        try:
+            severity = float(strong) if strong else None
+            number = int(block or 0)
+        except ValueError:
+            raise MindportError(
+                f"{text!r} is not NAME, NAME@BLOCK or NAME@BLOCK=SEVERITY.",
+                "Give the block and the severity as numbers.",
+            ) from None
+        for architecture in map(load_architecture, architectures):
+            stage = _stage_of(architecture, fault)
+            if stage is None:
+                continue
+            if size is not None:
+                if size not in architecture.sizes:
+                    raise MindportError(
+                        f"{architecture.title} has no size {size!r}."
+                        f"{did_you_mean(size, architecture.sizes)}"
+                    )
+                config = architecture.sizes[size]
+                stage = replace(stage, checkpoint=RANDOM, config=config, batch=4)
+            if not 0 <= number < _layers_of(architecture, stage):
+                raise MindportError(f"{text!r}: there is no block {number}.")
+            yield Trial(stage, fault, number, severity, held_out=fault in HELD_OUT)
+
+
+def _layers_of(architecture: Architecture, stage: Stage) -> int:
+    # The embedded models have as many layers as the tiny size.
+    config: Mapping[str, Any] = stage.config or architecture.sizes["tiny"]
+    return int(config[architecture.layers])
 
 
 def _stage_of(architecture: Architecture, fault: Fault) -> Stage | None:
