@@ -70,7 +70,7 @@ def normal_peak(elements: int) -> float:
     """Return what the largest of so many standard normal numbers exceeds with chance ``ALARM``.
 
     From the union bound over ``2 exp(-x^2 / 2)``, which by Azuma and Hoeffding holds for sums of
-    independent rounding errors as well (Higham and Mary 2019, theorem 2.4).
+    independent rounding errors as well (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465).
     """
     return math.sqrt(2 * math.log(2 * max(elements, 1) / ALARM))
 
