@@ -68,6 +68,8 @@ def _make(
         return rng.integers(0, classes, len(real))
     labels = np.where(real, rng.integers(0, classes, real.shape), IGNORED)
     labels[:, _LEFT_OUT - 1 :: _LEFT_OUT] = IGNORED
+    if target.shift:  # what padding on the left makes of the first token has no meaning
+        labels[:, 1:][~real[:, :-1]] = IGNORED
     if (labels[:, 1:] if target.shift else labels).max(initial=IGNORED) == IGNORED:
         raise MindportError(
             "Not one token has a label that the loss counts.", "Use longer inputs."
