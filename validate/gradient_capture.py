@@ -106,9 +106,7 @@ def measure(
     return Oracle(oracle.loss, oracle.gradients, GradientFloor(reordered, tuple(disturbed)))
 
 
-def _deviation(
-    loss: float, gradients: Mapping[str, np.ndarray], oracle: GradientRun
-) -> Deviation:
+def _deviation(loss: float, gradients: Mapping[str, np.ndarray], oracle: GradientRun) -> Deviation:
     errors = {name: gradients[name] - true for name, true in oracle.gradients.items()}
     return Deviation(
         abs(loss - oracle.loss),

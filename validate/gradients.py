@@ -229,9 +229,7 @@ def _share(error: float, allowed: float) -> float:
     return error / allowed if allowed else math.inf
 
 
-def _too_far(
-    error: Size, limits: Limits, size: float, used: float, policy: TolerancePolicy
-) -> str:
+def _too_far(error: Size, limits: Limits, size: float, used: float, policy: TolerancePolicy) -> str:
     if not policy.derived:
         return f"{used:.3g} times the tolerance"
     return (
@@ -250,22 +248,19 @@ def place(results: Sequence[GradientResult]) -> str:
     last = wrong[-1]
     name = results[last].parameter
     said = f"{name}: {results[last].problem}"
-    before = last - (len(wrong) - 1)
-    owners = {_owner(results[i].parameter) for i in wrong}
-    if len(owners) == 1 and before:
+    if len(wrong) < len(results) and len({_owner(results[i].parameter) for i in wrong}) == 1:
         return f"{said}; what flows back through it is right, its own gradient alone is not"
     behind = len(results) - 1 - last
     if not behind:
         return f"{said}; no gradient behind it is there to tell the loss from its own backward"
     earlier = f"{len(wrong) - 1} of the {last} before it are wrong"
     here, there = _block(name), _block(results[last + 1].parameter)
-    if here == there or there is None:
-        where = f"the backward of {_named(here, name)}"
-    else:
-        where = f"where {_named(there, '')} hands back to {_named(here, name)}"
+    where = f"in the backward of {_named(here, name)}"
+    if here != there and there is not None:
+        where += f", at its end, or where {_named(there, '')} hands back to it"
     return (
         f"{said}; the {behind} parameters behind it, towards the loss, are right and {earlier}: "
-        f"the fault lies in {where}"
+        f"the fault lies {where}"
     )
 
 

@@ -158,13 +158,13 @@ def _input_problem(evidence: Evidence) -> str:
     case = evidence.case
     for side, capture in (("reference", evidence.reference), ("candidate", evidence.candidate)):
         manifest = capture.manifest
-        pairs = (("inputs", manifest.inputs, case.inputs), ("targets", manifest.targets, case.targets))
-        for what, fed, meant in pairs:
+        for what, fed, meant in (
+            ("inputs", manifest.inputs, case.inputs),
+            ("targets", manifest.targets, case.targets),
+        ):
             if fed != meant:
                 changed = sorted(n for n in {*fed, *meant} if fed.get(n) != meant.get(n))
-                return (
-                    f"the {side} was fed other {what} than the case holds: {', '.join(changed)}"
-                )
+                return f"the {side} was fed other {what} than the case holds: {', '.join(changed)}"
     return ""
 
 

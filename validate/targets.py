@@ -71,7 +71,5 @@ def _make(
     if target.shift:  # what padding on the left makes of the first token has no meaning
         labels[:, 1:][~real[:, :-1]] = IGNORED
     if (labels[:, 1:] if target.shift else labels).max(initial=IGNORED) == IGNORED:
-        raise MindportError(
-            "Not one token has a label that the loss counts.", "Use longer inputs."
-        )
+        raise MindportError("Not one token has a label that the loss counts.", "Use longer inputs.")
     return labels

@@ -92,7 +92,7 @@ def gradient_limits(
     free = 1.0 if single or not variance else max(1.0, 2 * mean**2 / variance / _FREEDOM)
     part = 2 / (9 * free)
     quantile = (1 - part + _SPREAD_ALARM * math.sqrt(part)) ** 3
-    largest = max(math.sqrt(mean * quantile), *(size.rms for size in reordered))
+    largest = max([math.sqrt(mean * quantile), *(size.rms for size in reordered)])
     shapes = (size.peak / size.rms for size in (*reordered, *disturbed) if size.rms)
     return Limits(SAFETY * largest, ELEMENT * SAFETY * largest * max(shapes, default=0.0))
 

@@ -125,19 +125,18 @@ class TestNetworks:
         assert max(result.used for result in check.parameters) < 0.7
         assert "gradients agree" in check.summary
 
-    @pytest.mark.parametrize("mode", ["graph"])
-    def test_graph_mode_passes(self, benches, mode):
-        bench = benches("bert", "question-answering")
+    def test_graph_mode_passes(self, benches):
+        bench = benches("gpt2", "sequence-classification", n_layer=1)
         try:
-            assert bench.compare(*bench.candidate(mode)).problem == ""
+            assert bench.compare(*bench.candidate("graph")).problem == ""
         finally:
             bench.open("mindspore", bench.ported)  # back to eager mode
 
     @pytest.mark.parametrize(
         ("name", "head", "config"),
         [
-            ("gpt2", "sequence-classification", {"num_labels": 1}),
-            ("gpt2", "lm", {"tie_word_embeddings": False}),
+            ("gpt2", "sequence-classification", {"num_labels": 1, "n_layer": 1}),
+            ("gpt2", "lm", {"tie_word_embeddings": False, "n_layer": 1}),
             ("bert", "pretraining", {"dtype": "float16"}),
         ],
     )
@@ -275,7 +274,7 @@ PLACES = {
     },
 }
 WORDS = {
-    "first-residual-detached": "where block 1 hands back to block 0",
+    "first-residual-detached": "or where block 1 hands back to it",
     "second-residual-detached": "the backward of block 1",
     "query-detached": "the backward of block 1",
     "weights-detached": "the backward of block 1",

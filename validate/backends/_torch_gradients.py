@@ -1,4 +1,4 @@
-"""The gradients of a ``transformers`` model: at the run's dtype, true ones, and other correct ones."""
+"""The gradients of a ``transformers`` model: of the run, in float64, and of other correct runs."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ class Gradients:
                 loss = output.loss
             value = float(loss.detach())
         else:
-            f = functions(rounding)
-            with disturbed(rounding, f):
+            f = functions(self._torch, rounding)
+            with disturbed(self._torch, f):
                 output = model(**fed, return_dict=True)
             loss = self._loss(output, labels, f)
             value = self._disturbed_value(rounding, output, labels, loss)

@@ -1,4 +1,4 @@
-"""Disturb a float64 run, forward and backward, as rounding in a dtype would: Monte Carlo arithmetic.
+"""Disturb a float64 run, forward and backward, as rounding would: Monte Carlo arithmetic.
 
 Every operation that rounds, and the gradient of each of its arguments, gets random errors of the
 size that probabilistic rounding analysis predicts (:mod:`mindport.validate.formula.rounding` has
@@ -101,14 +101,13 @@ class Rounding:
         return self.stored(total, self.of_sum(total, squares, a.shape[-1]))
 
 
-def disturbed(rounding: Rounding, f: Functions) -> Any:
+def disturbed(torch: Any, f: Functions) -> Any:
     """Return a context in which torch's functions make errors, forward and backward.
 
     Args:
-        rounding: Makes the errors.
+        torch: The module torch.
         f: What stands in the place of torch's functions.
     """
-    torch = rounding.torch
     functional = torch.nn.functional
 
     def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -173,9 +172,13 @@ class Functions:
     cross_entropy: Callable[[Any, Any], Any]
 
 
-def functions(rounding: Rounding) -> Functions:
-    """Return autograd functions that compute with errors in both directions."""
-    torch = rounding.torch
+def functions(torch: Any, rounding: Rounding) -> Functions:
+    """Return autograd functions that compute with errors in both directions.
+
+    Args:
+        torch: The module torch.
+        rounding: Makes the errors.
+    """
     stored, of_sum, of_dot = rounding.stored, rounding.of_sum, rounding.of_dot
     precision = rounding.precision
 

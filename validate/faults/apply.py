@@ -121,12 +121,12 @@ def _severity(fault: Fault, choice: Mapping[str, Any]) -> float | None:
     return fault.severity if severity is None else float(severity)
 
 
-def _find(
-    fault: Mapping[str, Any], kinds: tuple[str, ...], architecture: str, head: str
-) -> Fault:
+def _find(fault: Mapping[str, Any], kinds: tuple[str, ...], architecture: str, head: str) -> Fault:
     found = find_fault(str(fault["name"]))
     if found.kind not in kinds:
-        raise MindportError(f"{found.name!r} is a fault of the {found.kind}, not of the {kinds[0]}.")
+        raise MindportError(
+            f"{found.name!r} is a fault of the {found.kind}, not of the {kinds[0]}."
+        )
     if not found.fits(load_architecture(architecture), head):
         raise MindportError(f"The fault {found.name!r} does not fit {architecture} ({head}).")
     return found
