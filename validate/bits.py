@@ -108,40 +108,53 @@ def count_distances(distance: np.ndarray) -> np.ndarray:
     return counts
 
 
-def count_small_distances(
-    distance: np.ndarray, shift: int, floats: np.ndarray, codes: np.ndarray
-) -> np.ndarray:
-    """Sort distances below ``2**(23 - shift)`` into buckets, fast and without allocating much.
+class NearHistogram:
+    """Sorts distances of near pairs into buckets, fast and without allocating.
 
     The bucket is the exponent of ``distance - 1/4`` as a float: it lies just below a power of two,
     and a zero has an exponent of its own. Two exponents make one index, which halves the slowest
     step, NumPy's bincount.
 
     Args:
-        distance: int32 (n,), each in units of ``2**-shift`` steps, below 2**23.
+        chunk: Most distances at a time.
         shift: See :class:`Precision`.
-        floats: float32 (n,), overwritten.
-        codes: uint8 (n rounded up to even,), overwritten.
-
-    Returns:
-        int64 counts, one per label of ``LABELS``.
     """
-    np.copyto(floats, distance, casting="unsafe")
-    np.subtract(floats, np.float32(0.25), out=floats)
-    bits = floats.view(np.int32)
-    np.right_shift(bits, 23, out=bits)
-    np.copyto(codes[: distance.size], bits, casting="unsafe")  # keeps the exponent, drops the sign
-    zero = 125  # the exponent field of -0.25
-    codes[distance.size :] = zero
-    pairs = codes.view(np.uint16)
-    np.subtract(pairs, np.uint16(zero * 0x101), out=pairs)
-    table = np.bincount(pairs)
-    square = np.zeros((-(-table.size // 256), 256), np.int64)
-    square.ravel()[: table.size] = table
-    single = square[:, :32].sum(axis=0)
-    single[: len(square)] += square.sum(axis=1)
-    single[0] -= codes.size - distance.size
-    counts = np.zeros(len(LABELS), np.int64)
-    counts[0] = single[0]
-    counts[1 : 1 + 24 - shift] = single[1 + shift : 25]
-    return counts
+
+    _ZERO = 125  # the exponent field of -0.25
+    _BUCKETS = 25  # exponents from there up to that of the largest near distance
+
+    def __init__(self, chunk: int, shift: int) -> None:
+        self._shift = shift
+        self._codes = np.empty(chunk + chunk % 2, np.uint8)
+        self._pairs = np.zeros((self._BUCKETS, 256), np.int64)
+        self._padding = 0
+
+    def add(self, distance: np.ndarray, scratch: np.ndarray) -> None:
+        """Count distances.
+
+        Args:
+            distance: int32 (n,) in units of ``2**-shift`` steps, at least 0, below 2**23.
+            scratch: float32 (n,), overwritten.
+        """
+        n = distance.size
+        codes = self._codes[: n + n % 2]
+        np.copyto(scratch, distance, casting="unsafe")
+        np.subtract(scratch, np.float32(0.25), out=scratch)
+        bits = scratch.view(np.int32)
+        np.right_shift(bits, 23, out=bits)
+        np.copyto(codes[:n], bits, casting="unsafe")  # keeps the exponent, drops the sign
+        codes[n:] = self._ZERO
+        self._padding += n % 2
+        pairs = codes.view(np.uint16)
+        np.subtract(pairs, np.uint16(self._ZERO * 0x101), out=pairs)
+        table = np.bincount(pairs)
+        self._pairs.ravel()[: table.size] += table
+
+    def counts(self) -> np.ndarray:
+        """Return int64 counts of all distances so far, one per label of ``LABELS``."""
+        single = self._pairs.sum(axis=1) + self._pairs.sum(axis=0)[: self._BUCKETS]
+        single[0] -= self._padding
+        counts = np.zeros(len(LABELS), np.int64)
+        counts[0] = single[0]
+        counts[1 : self._BUCKETS - self._shift] = single[1 + self._shift :]
+        return counts

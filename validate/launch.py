@@ -44,29 +44,35 @@ class NotRun:
     last_lines: tuple[str, ...] = ()
 
 
+Outcome = Capture | NotRun
+
+
 @dataclass(frozen=True)
 class Job:
     """One worker to start.
 
     Attributes:
         side: ``reference`` or ``candidate``.
-        run: What it does.
+        runs: What it does, one after the other: importing a framework takes longer than most runs.
         python: Its interpreter.
-        folder: Where its run file, log and capture go.
+        folder: Where its run files, log and captures go.
     """
 
     side: str
-    run: Run
+    runs: tuple[Run, ...]
     python: Path
     folder: Path
 
-    @property
-    def capture(self) -> Path:
-        """Where the capture appears."""
-        return self.folder / f"{self.side}-capture"
+    def run_file(self, number: int) -> Path:
+        """Where a run is written for the worker."""
+        return self.folder / f"{self.side}-{number}.json"
+
+    def capture(self, number: int) -> Path:
+        """Where the capture of a run appears."""
+        return self.folder / f"{self.side}-{number}-capture"
 
 
-def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, Capture | NotRun]:
+def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, list[Outcome]]:
     """Run all workers at once and wait for them.
 
     Args:
@@ -74,19 +80,20 @@ def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, Capture | NotRun]
         timeout: Seconds for each.
 
     Returns:
-        A capture, or the reason why there is none, by side. No worker is left running.
+        By side, for each of its runs a capture, or the reason why there is none. No worker is
+        left running.
 
     Raises:
         MindportError: If a worker found the input to be bad.
     """
     jobs = list(jobs)
     processes: dict[str, subprocess.Popen[bytes]] = {}
-    outcome: dict[str, Capture | NotRun] = {}
+    outcome: dict[str, list[Outcome]] = {}
     try:
         for job in jobs:
             started = _start(job)
             if isinstance(started, NotRun):
-                outcome[job.side] = started
+                outcome[job.side] = [started] * len(job.runs)
             else:
                 processes[job.side] = started
         deadline = time.monotonic() + timeout
@@ -100,9 +107,10 @@ def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, Capture | NotRun]
 
 
 def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
-    run_file = job.folder / f"{job.side}-run.json"
-    job.run.save(run_file)
-    command = [str(job.python), "-m", "mindport.validate.worker", str(run_file), str(job.capture)]
+    command = [str(job.python), "-m", "mindport.validate.worker"]
+    for number, run in enumerate(job.runs):
+        run.save(job.run_file(number))
+        command += [str(job.run_file(number)), str(job.capture(number))]
     try:
         with _log(job).open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own module, in the user's interpreter
@@ -132,28 +140,40 @@ def _log(job: Job) -> Path:
 
 def _finish(
     job: Job, process: subprocess.Popen[bytes], deadline: float, timeout: float
-) -> Capture | NotRun:
+) -> list[Outcome]:
+    late = False
     try:
-        code = process.wait(max(deadline - time.monotonic(), 0.01))
+        process.wait(max(deadline - time.monotonic(), 0.01))
     except subprocess.TimeoutExpired:
-        return NotRun(
-            job.side,
-            f"The {job.run.backend} worker did not finish within {timeout:g} s and was stopped.",
-            "Allow more with --timeout SECONDS, or run a smaller case.",
-            _tail(job),
-        )
-    if code == 0 and job.capture.is_dir():
-        return Capture(job.capture)
-    failure = failure_path(job.capture)
-    if failure.is_file():
-        said = json.loads(failure.read_text(encoding="utf-8"))
-        if said["exit_code"] == EXIT_USAGE:
-            raise MindportError(said["message"], said["hint"])
-        return NotRun(job.side, said["message"], said["hint"])
-    return _died(job, code)
+        late = True
+        _stop(process)
+    outcomes: list[Outcome] = []
+    for number, run in enumerate(job.runs):
+        failure = failure_path(job.capture(number))
+        if failure.is_file():
+            said = json.loads(failure.read_text(encoding="utf-8"))
+            if said["exit_code"] == EXIT_USAGE:
+                raise MindportError(said["message"], said["hint"])
+            outcomes.append(NotRun(job.side, said["message"], said["hint"]))
+        elif job.capture(number).is_dir():
+            outcomes.append(Capture(job.capture(number)))
+        elif late:
+            outcomes.append(_too_late(job, run, timeout))
+        else:
+            outcomes.append(_died(job, run, process.returncode))
+    return outcomes
 
 
-def _died(job: Job, code: int) -> NotRun:
+def _too_late(job: Job, run: Run, timeout: float) -> NotRun:
+    return NotRun(
+        job.side,
+        f"The {run.backend} worker did not finish within {timeout:g} s and was stopped.",
+        "Allow more with --timeout SECONDS, or run a smaller case.",
+        _tail(job),
+    )
+
+
+def _died(job: Job, run: Run, code: int) -> NotRun:
     last = _tail(job)
     if any("No module named 'mindport" in line or "No module named mindport" in line
            for line in last):  # fmt: skip
@@ -168,7 +188,7 @@ def _died(job: Job, code: int) -> NotRun:
         how = f"was killed by {name}{memory}"
     else:
         how = f"ended with exit code {code}"
-    return NotRun(job.side, f"The {job.run.backend} worker {how}.", "Its last lines follow.", last)
+    return NotRun(job.side, f"The {run.backend} worker {how}.", "Its last lines follow.", last)
 
 
 def _tail(job: Job) -> tuple[str, ...]:

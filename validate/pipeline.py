@@ -42,7 +42,7 @@ from mindport.validate.formula.weights import Weights
 from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
-from mindport.validate.launch import Job, NotRun, find_python, run_jobs
+from mindport.validate.launch import Job, NotRun, Outcome, find_python, run_jobs
 from mindport.validate.metrics import rms
 from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
@@ -140,11 +140,11 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
                 request.mode, str(work / "case"), request.threads, gradients=request.gradients),
         )  # fmt: skip
         jobs = [
-            Job(side, run, python, work)
+            Job(side, (run,), python, work)
             for side, run, python in zip(("reference", "candidate"), runs, pythons, strict=True)
         ]
         stage(f"torch and {request.backend} run side by side")
-        outcome = run_jobs(jobs, request.timeout)
+        outcome = {side: done[0] for side, done in run_jobs(jobs, request.timeout).items()}
         stage("comparison")
         return _conclude(request, prepared, candidate, case, inputs, plan, policy, outcome)
 
@@ -231,7 +231,7 @@ def _conclude(
     inputs: dict[str, np.ndarray],
     plan: Plan | None,
     policy: TolerancePolicy,
-    outcome: dict[str, Capture | NotRun],
+    outcome: dict[str, Outcome],
 ) -> Verdict:
     reasons = [result for result in outcome.values() if isinstance(result, NotRun)]
     if reasons:

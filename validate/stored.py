@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-_WINDOW = 4 << 20  # bytes of a file that are mapped at a time
-
 
 class FlatReader(Protocol):
     """Gives pieces of one tensor, in C order; belongs to one thread."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return float32 elements ``start`` to ``stop``; not to be written to."""
+        """Return float32 elements ``start`` to ``stop``, until the next call; not to be written to.
+
+        Raises:
+            ValueError: If the file has become shorter.
+        """
+
+    def close(self) -> None:
+        """Let go of the file."""
 
 
 class TensorSource(Protocol):
@@ -33,7 +37,7 @@ class TensorSource(Protocol):
 
 
 class StoredTensor:
-    """A float32 tensor in a safetensors file; a few MiB of it are mapped at a time.
+    """A float32 tensor in a safetensors file; a piece of it is read at a time.
 
     The format: 8 bytes of header length, little-endian; the header as JSON, offsets counted from
     its end; the data (https://huggingface.co/docs/safetensors).
@@ -68,36 +72,35 @@ class StoredTensor:
 
     def open(self) -> FlatReader:
         """Return a reader for one thread."""
-        return _MappedReader(self.path, self._offset, math.prod(self.shape))
+        return _FileReader(self.path, self._offset)
 
 
-class _MappedReader:
-    """Maps a window of the file, and the next one when that is asked for.
+class _FileReader:
+    """Reads into one buffer that is used again and so stays in cache.
 
-    Mapping spares the copy that reading costs; the window keeps what is resident small.
+    Mapping the file costs as much, and one that is cut short meanwhile would end the process.
     """
 
-    def __init__(self, path: Path, offset: int, count: int) -> None:
-        self._path, self._offset, self._count = path, offset, count
-        self._window = np.empty(0, np.float32)
-        self._start = 0
+    def __init__(self, path: Path, offset: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._offset = offset
+        self._buffer = np.empty(0, np.float32)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        if start < self._start or stop > self._start + self._window.size:
-            self._map(start, stop)
-        return self._window[start - self._start : stop - self._start]
+        if self._buffer.size < stop - start:
+            self._buffer = np.empty(stop - start, np.float32)
+        piece = self._buffer[: stop - start]
+        self._file.seek(self._offset + 4 * start)
+        left = piece.data.cast("B")
+        while left:
+            count = self._file.readinto(left)
+            if not count:
+                raise ValueError(f"{self._file.name} has become shorter")
+            left = left[count:]
+        return piece
 
-    def _map(self, start: int, stop: int) -> None:
-        stop = min(self._count, max(stop, start + _WINDOW // 4))
-        begin = self._offset + 4 * start
-        page = begin - begin % mmap.ALLOCATIONGRANULARITY
-        length = self._offset + 4 * stop - page
-        with self._path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=page)
-        window = np.frombuffer(mapped, np.float32, stop - start, begin - page)
-        # The format lets a tensor start at any byte.
-        self._window = window if window.flags.aligned else window.copy()
-        self._start = start
+    def close(self) -> None:
+        self._file.close()
 
 
 class HeldTensor:
@@ -127,3 +130,6 @@ class HeldTensor:
         else:
             piece = self._array.flat[start:stop]
         return np.require(piece, np.float32, ["C", "A"])
+
+    def close(self) -> None:
+        """There is nothing to let go of."""

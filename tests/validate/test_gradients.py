@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import jsonschema
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.config import read_config_file, resolve_config
@@ -16,6 +18,7 @@ from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import GradientRun, load_backend
 from mindport.validate.case import Case, Run, hash_arrays, load_case, load_targets, save_case
+from mindport.validate.cli import main
 from mindport.validate.faults import BACKWARD_FAULTS
 from mindport.validate.gradient_capture import (
     OrderError,
@@ -27,8 +30,8 @@ from mindport.validate.gradients import compare_gradients, place
 from mindport.validate.inputs import make_inputs
 from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import Size, choose_policy, gradient_limits
+from tests.validate.conftest import SCHEMA
 
-frameworks = pytest.mark.usefixtures("frameworks")
 TINY = {
     "gpt2": {"vocab_size": 97, "n_positions": 32, "n_embd": 32, "n_layer": 3, "n_head": 2},
     "bert": {
@@ -40,6 +43,13 @@ TINY = {
         "intermediate_size": 64,
     },
 }
+
+
+def command(*argv, report):
+    """Run the command; return its exit code, its verdict and what it printed."""
+    done = CliRunner().invoke(main, [*map(str, argv), "--blocks-only", "--report", str(report)])
+    path = report / "verdict.json"
+    return done.exit_code, json.loads(path.read_text()) if path.is_file() else None, done.output
 
 
 class Bench:
@@ -238,16 +248,20 @@ class TestNetworks:
         loose = choose_policy("float32", None, 1e-3, 1e-3)
         assert not bench.compare(loss, gradients, policy=loose).problem
 
-    def test_the_command_compares_gradients(self, validate):
-        code, verdict, output = validate("bert", "--gradients", "--blocks-only", "--length", 16)
+    def test_the_command_compares_gradients(self, tmp_path):
+        code, verdict, output = command("bert", "--gradients", "--length", 16, report=tmp_path)
         assert code == 0, output
+        section = {**SCHEMA, **SCHEMA["$defs"]["gradients"]}
+        for key in ("allOf", "title", "description"):
+            section.pop(key, None)
+        jsonschema.validate(verdict["gradients"], section)
         assert len(verdict["gradients"]["parameters"]) == 74
         assert verdict["gradients"]["loss_ok"]
         assert "loss and all 74 gradients agree" in verdict["headline"]
         assert "uses most" in output
 
-    def test_without_the_option_there_are_none(self, validate):
-        _, verdict, output = validate("gpt2", "--blocks-only", "--length", 8)
+    def test_without_the_option_there_are_none(self, tmp_path):
+        _, verdict, output = command("gpt2", "--length", 8, report=tmp_path)
         assert verdict["gradients"] is None
         assert "gradients" not in output
 

@@ -12,7 +12,8 @@ import numpy as np
 from mindport.migrate.architecture import IGNORED, Head, Target
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import GradientRun
-from mindport.validate.backends._torch_rounding import Functions, Rounding, disturbed, functions
+from mindport.validate.backends._torch_disturbed import Functions, disturbed, functions
+from mindport.validate.backends._torch_rounding import Rounding
 from mindport.validate.formula.rounding import PRECISIONS
 
 Arrays = Mapping[str, np.ndarray]

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mindport.migrate.computation import Norm, Project, Score, Step
+from mindport.migrate.architecture import Kind
+from mindport.migrate.computation import Project, Score, Step
 from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
 from mindport.validate.formula.operations import (
     evaluate,
@@ -74,13 +75,12 @@ def projection_alternatives(
         yield made("reduced-precision", f"matrix and input are rounded to {name}", both)
     if x.shape[-1] == matrix.shape[1]:
         yield made("missing-operation", "the result is the input", x)
-    for other in scene.steps:
-        if other.layer == step.layer and isinstance(other.operation, Norm) and step.inputs:
-            made_by = scene.step(step.inputs[0])
-            if made_by.tap != other.tap and x.shape == values.shape:
-                given = evaluate(other, [values], scene.setting)
-                said = f"the input goes through {other.tap} first"
-                yield made("norm-placement", said, given @ matrix + bias)
+    for other, norm in scene.norms(step):
+        width = len(scene.setting.weights.get(norm.module, Kind.NORM_WEIGHT))
+        if other.tap not in step.inputs and width == values.shape[-1]:
+            given = picked(evaluate(other, [values], scene.setting), operation.rows, scene.setting)
+            said = f"the input goes through {other.tap} first"
+            yield made("norm-placement", said, given @ matrix + bias)
 
 
 def _other_layouts(operation: Project, scene: Scene) -> Iterator[tuple[str, np.ndarray]]:

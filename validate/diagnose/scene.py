@@ -109,9 +109,9 @@ class Scene:
 
 def tf32(array: np.ndarray) -> np.ndarray:
     """Round to 10 bits behind the point, as TF32 and HF32 units do, exponents kept."""
-    bits = array.astype(np.float32).view(np.uint32)
+    bits = np.atleast_1d(array).astype(np.float32).view(np.uint32)
     rounded = (bits + np.uint32(0x0FFF) + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
-    return rounded.view(np.float32).astype(np.float64)
+    return rounded.view(np.float32).astype(np.float64).reshape(array.shape)
 
 
 def rounded_to(name: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -23,9 +23,8 @@ def find_fault(name: str) -> Fault:
     Raises:
         MindportError: If there is none.
     """
-    known = (*all_faults(), *BACKWARD_FAULTS)
-    for fault in known:
+    for fault in (*all_faults(), *BACKWARD_FAULTS):
         if fault.name == name:
             return fault
-    names = [fault.name for fault in known]
+    names = [fault.name for fault in FAULTS]  # a list of the others would give them away
     raise MindportError(f"There is no fault {name!r}.{did_you_mean(name, names)}")
