@@ -16,7 +16,8 @@ from mindport.migrate.dialect import MINDSPORE, TORCH
 from mindport.migrate.errors import MindportError
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import port, prepare
-from mindport.validate.backend import GradientRun, load_backend
+from mindport.validate.backend import GradientRun, Identity, LoadReport, load_backend
+from mindport.validate.capture import Capture, CaptureManifest, save_capture
 from mindport.validate.case import Case, Run, hash_arrays, load_case, load_targets, save_case
 from mindport.validate.cli import main
 from mindport.validate.faults import BACKWARD_FAULTS
@@ -26,10 +27,12 @@ from mindport.validate.gradient_capture import (
     measure,
     save_gradients,
 )
-from mindport.validate.gradients import compare_gradients, place
+from mindport.validate.gradients import GradientResult, compare_gradients, place
 from mindport.validate.inputs import make_inputs
+from mindport.validate.judge import Evidence, judge
 from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import Size, choose_policy, gradient_limits
+from mindport.validate.worker import _gradients
 from tests.validate.conftest import SCHEMA
 
 TINY = {
@@ -376,8 +379,6 @@ def test_a_run_that_computes_something_else_is_no_floor():
 
 
 def result_of(name, ok):
-    from mindport.validate.gradients import GradientResult
-
     return GradientResult(name, ok, 0.5, 1.0, 0.0, 0.0, 1.0, problem="" if ok else "off")
 
 
@@ -385,3 +386,51 @@ def test_a_fault_up_to_the_loss_is_called_so():
     names = ("wte.weight", "h.0.mlp.weight", "h.1.mlp.weight", "ln_f.weight")
     results = [result_of(name, ok=False) for name in names]
     assert "no gradient behind it" in place(results)
+
+
+@pytest.mark.parametrize("side", ["reference", "candidate"])
+def test_other_targets_on_one_side_fail(tmp_path, side):
+    ours = Identity("torch", "torch", "2", "CPU", "float32", "eager", "eager")
+    theirs = dataclasses.replace(ours, backend="mindspore", framework="mindspore")
+    captures = {}
+    for name, identity in (("reference", ours), ("candidate", theirs)):
+        manifest = CaptureManifest(
+            identity, LoadReport(1), {}, {"input_ids": "a"}, (), (), {}, {}, 1,
+            {"labels": "changed" if name == side else "b"},
+        )  # fmt: skip
+        save_capture(tmp_path / name, manifest, {"logits": np.zeros(1, np.float32)}, None)
+        captures[name] = Capture(tmp_path / name)
+    verdict = judge(
+        Evidence(
+            case=Case("gpt2", "lm", 0, (), {"input_ids": "a"}, False, {"labels": "b"}),
+            inputs={},
+            **captures,
+            left_behind=(),
+            taps=(),
+            diagnosis=(),
+            gradients=None,
+            policy=choose_policy("float32", None, None, None),
+            prompt_task="",
+            prompts=None,
+            checkpoint={"reference": "", "candidate": ""},
+            notices=(),
+        )
+    )
+    assert verdict.verdict == "fail"
+    assert verdict.headline == f"the {side} was fed other targets than the case holds: labels"
+
+
+def test_a_backend_without_gradients_is_refused():
+    class Forward:
+        load_report = identity = None
+
+        def forward(self, inputs):
+            return {}
+
+        def rows(self, inputs, positions):
+            return np.zeros(0)
+
+    run = Run("own", "", "CPU", "float32", "eager", "", gradients=True)
+    with pytest.raises(MindportError, match="'own' gives no gradients") as raised:
+        _gradients(Forward(), run, {}, {})
+    assert raised.value.exit_code == 2
