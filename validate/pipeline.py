@@ -12,8 +12,9 @@ import numpy as np
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import Step, network_steps
+from mindport.migrate.dialect import DIALECTS, TORCH
 from mindport.migrate.errors import MindportError, PlanError
-from mindport.migrate.expected import is_tied
+from mindport.migrate.expected import expected_parameters, is_tied
 from mindport.migrate.porting import Prepared, prepare
 from mindport.prompts import (
     Plan,
@@ -38,6 +39,7 @@ from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.formula.operations import Setting
 from mindport.validate.formula.weights import Weights
+from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
 from mindport.validate.launch import Job, NotRun, Outcome, find_python, run_jobs
@@ -54,6 +56,7 @@ from mindport.validate.own.candidate import (
     with_lost_weights,
 )
 from mindport.validate.own.contents import Whereabouts
+from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -92,6 +95,7 @@ class Request:
         blocks_only: Whether to capture blocks and not the operations inside them.
         candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
         taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
+        gradients: Whether to compare the loss and the gradient of every parameter too.
     """
 
     architecture: str
@@ -120,6 +124,7 @@ class Request:
     blocks_only: bool = False
     candidate: str | None = None
     taps_file: Path | None = None
+    gradients: bool = False
 
 
 def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
@@ -155,9 +160,9 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         factory, taps_file = own_files(request.candidate, request.taps_file)
         runs = (
             Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
-                str(work / "case"), request.threads, oracle=True),
+                str(work / "case"), request.threads, oracle=True, gradients=request.gradients),
             Run(name, str(candidate.folder.resolve()), request.device, request.dtype,
-                request.mode, str(work / "case"), request.threads,
+                request.mode, str(work / "case"), request.threads, gradients=request.gradients,
                 factory=factory, taps_file=taps_file),
         )  # fmt: skip
         jobs = [
@@ -216,6 +221,9 @@ def make_case(
         )
     plan = _plan_prompts(request, prepared) if request.prompts else None
     taps = network_order(head.taps, config[architecture.layers])
+    targets = {}
+    if request.gradients:
+        targets = make_targets(architecture, head, config, inputs, request.seed)
     case = Case(
         architecture=architecture.name,
         head=head.name,
@@ -223,8 +231,9 @@ def make_case(
         taps=tuple(t.name for t in taps if not (t.detail and request.blocks_only)),
         inputs=hash_arrays(inputs),
         prompts=plan is not None,
+        targets=hash_arrays(targets),
     )
-    save_case(work / "case", case, inputs)
+    save_case(work / "case", case, inputs, targets)
     if plan is not None:
         plan.save(prompts_folder(work / "case"))
     return case, inputs, plan
@@ -300,7 +309,7 @@ def _conclude(
             diagnosis=diagnose(
                 taps, judged, network.steps, network.setting, policy.dtype, network.tied
             ),
-            gradients=None,
+            gradients=_compare_gradients(request, prepared, reference, judged, policy, taps),
             policy=policy,
             prompt_task=plan.task if plan else "",
             prompts=_compare_prompts(plan, reference, judged, policy, taps) if plan else None,
@@ -309,6 +318,27 @@ def _conclude(
         )
     )
     return with_lost_weights(verdict, where)
+
+
+def _compare_gradients(
+    request: Request,
+    prepared: Prepared,
+    reference: Capture,
+    candidate: Capture,
+    policy: TolerancePolicy,
+    taps: Sequence[TapResult],
+) -> GradientCheck | None:
+    if not request.gradients:
+        return None
+    plan = prepared.plan
+    return compare_gradients(
+        reference.gradients(),
+        candidate.gradients(),
+        expected_parameters(plan.architecture, plan.head, plan.config, TORCH),
+        DIALECTS[load_backend(request.backend).DIALECT],
+        policy,
+        taps_ok=all(tap.ok for tap in taps),
+    )
 
 
 @dataclass(frozen=True)

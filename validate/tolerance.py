@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,50 @@ def accumulated_limits(elements: int, floor: float) -> Limits:
     """
     size = max(1.0, floor)
     return Limits(SAFETY * size, ELEMENT * SAFETY * size * normal_peak(elements))
+
+
+# Chance that a correct gradient exceeds what its spread allows, before the safety factor.
+_SPREAD_ALARM = 3.72  # standard normal quantile of 1e-4
+# Six or eight runs tell the number of free directions of an error to a factor of three or so.
+_FREEDOM = 3.0
+
+
+def gradient_limits(
+    reordered: Sequence[Size], disturbed: Sequence[Size], single: bool = False
+) -> Limits:
+    """Return what the error of a gradient, in its own units, may be.
+
+    The mean square of a gradient's error spreads from run to run, the wider the fewer free
+    directions the error has: a bias of two classes has one, and an error in the loss moves all
+    gradients at once. The number of directions follows from the spread of the disturbed runs
+    (Satterthwaite 1946), and the chi-square quantile from that (Wilson and Hilferty 1931).
+
+    Args:
+        reordered: The errors of correct runs in the run's dtype.
+        disturbed: The errors of runs of Monte Carlo arithmetic.
+        single: Whether the error is one number.
+    """
+    squares = np.array([size.rms**2 for size in disturbed])
+    mean, variance = float(squares.mean()), float(squares.var(ddof=1))
+    free = 1.0 if single or not variance else max(1.0, 2 * mean**2 / variance / _FREEDOM)
+    part = 2 / (9 * free)
+    quantile = (1 - part + _SPREAD_ALARM * math.sqrt(part)) ** 3
+    largest = max([math.sqrt(mean * quantile), *(size.rms for size in reordered)])
+    shapes = (size.peak / size.rms for size in (*reordered, *disturbed) if size.rms)
+    return Limits(SAFETY * largest, ELEMENT * SAFETY * largest * max(shapes, default=0.0))
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an error is.
+
+    Attributes:
+        rms: Root mean square of all elements.
+        peak: Largest element.
+    """
+
+    rms: float
+    peak: float
 
 
 def normal_peak(elements: int) -> float:

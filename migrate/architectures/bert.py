@@ -14,6 +14,7 @@ from mindport.migrate.architecture import (
     Kind,
     Parameter,
     Tap,
+    Target,
     Tied,
 )
 from mindport.migrate.computation import (
@@ -219,6 +220,7 @@ ARCHITECTURE = Architecture(
             taps=BODY_TAPS + POOLER_TAPS,
             steps=BODY_STEPS + POOLER_STEPS,
             inputs=INPUTS,
+            targets=(Target("cotangent", "last_hidden_state", "element", "hidden_size"),),
         ),
         "mlm": Head(
             "mlm",
@@ -230,6 +232,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, *MLM_TAPS, LOGITS),
             steps=BODY_STEPS + MLM_STEPS,
             inputs=INPUTS,
+            targets=(Target("labels", "logits", classes="vocab_size"),),
             prompts="cloze",
         ),
         "nsp": Head(
@@ -245,6 +248,7 @@ ARCHITECTURE = Architecture(
                 Step("logits", _linear("cls.seq_relationship"), ("pooler",)),
             ),
             inputs=INPUTS,
+            targets=(Target("labels", "logits", "sequence", "2"),),
         ),
         "pretraining": Head(
             "pretraining",
@@ -267,6 +271,10 @@ ARCHITECTURE = Architecture(
                 Step("nsp_logits", _linear("cls.seq_relationship"), ("pooler",)),
             ),
             inputs=INPUTS,
+            targets=(
+                Target("labels", "prediction_logits", classes="vocab_size"),
+                Target("next_sentence_label", "seq_relationship_logits", "sequence", "2"),
+            ),
             prompts="cloze",
         ),
         "sequence-classification": Head(
@@ -282,6 +290,7 @@ ARCHITECTURE = Architecture(
                 Step("logits", _linear("classifier"), ("pooler",)),
             ),
             inputs=INPUTS,
+            targets=(Target("labels", "logits", "sequence"),),
         ),
         "token-classification": Head(
             "token-classification",
@@ -292,6 +301,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, LOGITS),
             steps=(*BODY_STEPS, Step("logits", _linear("classifier"), (_BLOCK,))),
             inputs=INPUTS,
+            targets=(Target("labels", "logits"),),
         ),
         "question-answering": Head(
             "question-answering",
@@ -310,6 +320,10 @@ ARCHITECTURE = Architecture(
                 _step_of_answer("end_logits", 1),
             ),
             inputs=INPUTS,
+            targets=(
+                Target("start_positions", "start_logits", "sequence", "positions", weight=0.5),
+                Target("end_positions", "end_logits", "sequence", "positions", weight=0.5),
+            ),
         ),
     },
     default_head="mlm",

@@ -15,8 +15,9 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps, position_axes
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
-from mindport.validate.backend import Identity, LoadReport, require
+from mindport.validate.backend import GradientRun, Identity, LoadReport, require
 from mindport.validate.backends._torch_floor import Reordered
+from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
 
@@ -88,6 +89,14 @@ class TorchSession:
             config[architecture.positions],
             config.get("pad_token_id") or 0,
         )
+        self._gradients = Gradients(
+            torch,
+            model,
+            head,
+            run.dtype,
+            config[architecture.positions],
+            config.get("pad_token_id"),
+        )
         parameter = next(model.parameters())
         # A redirected import can put another framework under the name of torch.
         if type(parameter).__module__ != "torch.nn.parameter":
@@ -132,6 +141,18 @@ class TorchSession:
     ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Run in other orders; see :class:`mindport.validate.backend.ReferenceSession`."""
         return self._reordered.variants(inputs)
+
+    def gradients(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Run backward too; see :class:`mindport.validate.backend.GradientSession`."""
+        return self._gradients.as_fed(inputs, targets)
+
+    def gradient_runs(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> Iterator[GradientRun]:
+        """Yield correct runs; see :class:`mindport.validate.backend.GradientReference`."""
+        return self._gradients.runs(inputs, targets)
 
     def _tap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         with self._listener as listener:
