@@ -188,12 +188,13 @@ def functions(torch: Any, rounding: Rounding) -> Functions:
         @staticmethod
         def backward(ctx: Any, g: Any) -> Any:
             (ids,) = ctx.saved_tensors
-            ids = ids.expand(g.shape[:-1]).flatten()
+            rows, place = ids.expand(g.shape[:-1]).flatten().unique(return_inverse=True)
             g = g.flatten(0, -2)
-            total = g.new_zeros(ctx.shape).index_add(0, ids, g)
-            squares = g.new_zeros(ctx.shape).index_add(0, ids, g.square())
-            count = torch.bincount(ids, minlength=len(total)).double()[:, None]
-            result = torch.where(count > 0, stored(total, of_sum(total, squares, count)), 0.0)
+            total = g.new_zeros(len(rows), g.shape[-1]).index_add(0, place, g)
+            squares = torch.zeros_like(total).index_add(0, place, g.square())
+            count = torch.bincount(place).double()[:, None]
+            result = g.new_zeros(ctx.shape)
+            result[rows] = stored(total, of_sum(total, squares, count))
             if ctx.padding is not None:
                 result[ctx.padding] = 0
             return result, None, None
