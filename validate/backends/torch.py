@@ -78,6 +78,7 @@ class TorchSession:
         config = resolve_config(load_architecture(case.architecture), model.config.to_dict())
         architecture = load_architecture(case.architecture)
         self.layers: int = config[architecture.layers]
+        pad = config.get("pad_token_id")
         asked = set(case.taps)
         self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
         self._logits = head.output_of("logits") if head.prompts else ""
@@ -86,8 +87,9 @@ class TorchSession:
             model,
             self.forward,
             position_axes(tuple(network_steps(head.steps, self.layers))),
-            config[architecture.positions],
-            config.get("pad_token_id") or 0,
+            # Without a pad_token_id the head would take padding for the last token.
+            0 if head.pools_last_token and pad is None else config[architecture.positions],
+            pad or 0,
         )
         self._gradients = Gradients(
             torch,
