@@ -32,6 +32,10 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _LAYER = "encoder.layer.{i}"
 
 
+def _table(module: str, rows: str) -> Parameter:
+    return Parameter(module, Kind.EMBEDDING, (rows, "hidden_size"))
+
+
 def _dense(module: str, out_size: str, in_size: str) -> tuple[Parameter, ...]:
     return (
         Parameter(module, Kind.LINEAR, (out_size, in_size)),
@@ -47,15 +51,9 @@ def _norm(module: str) -> tuple[Parameter, ...]:
 
 
 BODY = (
-    Parameter("embeddings.word_embeddings", Kind.EMBEDDING, ("vocab_size", "hidden_size")),
-    Parameter(
-        "embeddings.position_embeddings",
-        Kind.EMBEDDING,
-        ("max_position_embeddings", "hidden_size"),
-    ),
-    Parameter(
-        "embeddings.token_type_embeddings", Kind.EMBEDDING, ("type_vocab_size", "hidden_size")
-    ),
+    _table("embeddings.word_embeddings", "vocab_size"),
+    _table("embeddings.position_embeddings", "max_position_embeddings"),
+    _table("embeddings.token_type_embeddings", "type_vocab_size"),
     *_norm("embeddings.LayerNorm"),
     *_dense(f"{_LAYER}.attention.self.query", "hidden_size", "hidden_size"),
     *_dense(f"{_LAYER}.attention.self.key", "hidden_size", "hidden_size"),
