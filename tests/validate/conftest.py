@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import mindport.validate
 from mindport.validate.cli import main
+from tests.validate.small import SMALL, Small, make_small
 
 SCHEMA = json.loads((Path(mindport.validate.__file__).parent / "verdict.schema.json").read_text())
 
@@ -20,6 +21,17 @@ def frameworks():
     """Skip a test where a framework is missing."""
     for name in ("torch", "transformers", "mindspore"):
         pytest.importorskip(name)
+
+
+@pytest.fixture(scope="session")
+def small(checkpoint):
+    """Return a small network in NumPy, which needs no framework."""
+
+    def make(architecture, head, dtype="float32", config=None, **shape) -> Small:
+        folder = checkpoint(architecture, head, **{**SMALL[architecture], **(config or {})})
+        return make_small(folder, architecture, head, dtype, **shape)
+
+    return make
 
 
 @pytest.fixture
