@@ -24,11 +24,21 @@ def frameworks():
 
 
 @pytest.fixture(scope="session")
-def small(checkpoint):
+def small_checkpoint(checkpoint):
+    """Return the folder of a small network's random weights."""
+
+    def make(architecture, head, config=None):
+        return checkpoint(architecture, head, **{**SMALL[architecture], **(config or {})})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small(small_checkpoint):
     """Return a small network in NumPy, which needs no framework."""
 
     def make(architecture, head, dtype="float32", config=None, **shape) -> Small:
-        folder = checkpoint(architecture, head, **{**SMALL[architecture], **(config or {})})
+        folder = small_checkpoint(architecture, head, config)
         return make_small(folder, architecture, head, dtype, **shape)
 
     return make
