@@ -123,6 +123,35 @@ class Tap:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What the loss compares an output with.
+
+    The loss of a head is the sum over its targets, each times its weight. A target of whole
+    numbers makes it the mean cross entropy over those that are not ``IGNORED``; of one class, the
+    mean squared difference to a number; a cotangent, the sum of its product with the output.
+
+    Attributes:
+        name: The model's input that it is given as.
+        output: The attribute of the model's output that it is compared with.
+        per: Whether there is one per token, per sequence, or (a cotangent) per element.
+        classes: How many classes there are: a config field, a number, or ``positions`` for the
+            positions of the sequence; of a cotangent, the output's width.
+        shift: Whether the output at one token is compared with the target of the next.
+        weight: What its part of the loss is multiplied by.
+    """
+
+    name: str
+    output: str
+    per: Literal["token", "sequence", "element"] = "token"
+    classes: str = "num_labels"
+    shift: bool = False
+    weight: float = 1.0
+
+
+IGNORED = -100  # a target of this value adds nothing to the loss
+
+
+@dataclass(frozen=True)
 class Field:
     """A config field that the port needs.
 
@@ -159,6 +188,7 @@ class Head:
         prompts: Which shape of prompt the ``logits`` tap can answer: ``prefix`` (next token),
             ``cloze`` (masked token), or empty for none.
         pools_last_token: Whether the head reads the last token that is not ``pad_token_id``.
+        targets: What its loss is made of.
     """
 
     name: str
@@ -172,6 +202,7 @@ class Head:
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "position_ids")
     prompts: Literal["", "prefix", "cloze"] = ""
     pools_last_token: bool = False
+    targets: tuple[Target, ...] = ()
 
     def output_of(self, tap: str) -> str:
         """Return the attribute of the model's output that a tap is."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -123,6 +123,59 @@ class ReferenceSession(Session, Protocol):
 
         Args:
             inputs: int64 arrays of shape (batch, seq).
+        """
+        ...
+
+
+@runtime_checkable
+class GradientSession(Session, Protocol):
+    """A session that can run backward."""
+
+    def gradients(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Run forward and backward once, without dropout.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
+            targets: See :func:`mindport.validate.targets.make_targets`.
+
+        Returns:
+            The loss, and the float32 gradient of every parameter by its own name, tied ones once.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GradientRun:
+    """The gradients of a correct run.
+
+    Attributes:
+        kind: ``oracle``: in float64. ``reordered``: in the dtype of the run, in another order.
+            ``disturbed``: in float64, with random errors as rounding makes them.
+        name: What was done.
+        loss: The loss.
+        gradients: By parameter; float64, or float32 if reordered.
+    """
+
+    kind: Literal["oracle", "reordered", "disturbed"]
+    name: str
+    loss: float
+    gradients: Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class GradientReference(GradientSession, Protocol):
+    """A session that also knows the true gradients, and how far correct ones may be from them."""
+
+    def gradient_runs(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> Iterator[GradientRun]:
+        """Yield the oracle, then other correct runs.
+
+        Args:
+            inputs: int64 arrays of shape (batch, seq).
+            targets: See :func:`mindport.validate.targets.make_targets`.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from mindport.validate.backend import Identity, LoadReport
+from mindport.validate.gradient_capture import StoredGradients
 from mindport.validate.stored import StoredTensor
 
 SCHEMA = 2
@@ -32,6 +33,7 @@ class CaptureManifest:
         load_report: What became of the weights.
         weights: sha256 of every weights file, by name.
         inputs: sha256 of every input array that was fed, by name.
+        targets: The same of what the loss was made with; empty without gradients.
         taps: Names of the captured taps, in network order.
         unstable: Those that another run of the same inputs gave otherwise, bit by bit.
         floor: How far correct runs were from the oracle: by run (``as fed``, or how it was
@@ -49,6 +51,7 @@ class CaptureManifest:
     floor: Mapping[str, Mapping[str, float]]
     seconds: Mapping[str, float]
     peak_memory_bytes: int
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 class Capture:
@@ -102,6 +105,10 @@ class Capture:
             return {}
         notes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return notes
+
+    def gradients(self) -> StoredGradients:
+        """Return the gradients, of a run that has them."""
+        return StoredGradients(self.folder)
 
     def rows(self) -> np.ndarray:
         """Return the prompt rows, float32 (items, vocab)."""

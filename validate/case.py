@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ DEVICES = ("CPU", "GPU", "Ascend")
 
 _CASE_FILE = "case.json"
 _INPUTS_FILE = "inputs.safetensors"
+_TARGETS_FILE = "targets.safetensors"
 _PROMPTS_FOLDER = "prompts"
 
 
@@ -32,6 +33,8 @@ class Case:
         taps: Canonical names of the points to capture, in network order.
         inputs: sha256 of every input array, by name.
         prompts: Whether prompt batches lie beside the inputs.
+        targets: sha256 of every array that the loss is made with, by name; empty without
+            gradients.
     """
 
     architecture: str
@@ -40,6 +43,7 @@ class Case:
     taps: tuple[str, ...]
     inputs: Mapping[str, str]
     prompts: bool
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,17 @@ def hash_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {name: hash_array(array) for name, array in sorted(arrays.items())}
 
 
-def save_case(folder: Path, case: Case, inputs: Mapping[str, np.ndarray]) -> None:
-    """Write a case folder: ``case.json`` and ``inputs.safetensors``."""
+def save_case(
+    folder: Path,
+    case: Case,
+    inputs: Mapping[str, np.ndarray],
+    targets: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write a case folder: ``case.json``, ``inputs.safetensors`` and, if any, the targets."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(inputs), str(folder / _INPUTS_FILE))
+    if targets:
+        save_file(dict(targets), str(folder / _TARGETS_FILE))
     text = json.dumps({"schema": 1, **asdict(case)}, indent=2)
     (folder / _CASE_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -115,6 +126,11 @@ def load_case(folder: Path) -> tuple[Case, dict[str, np.ndarray]]:
     content.pop("schema")
     content["taps"] = tuple(content["taps"])
     return Case(**content), dict(load_file(str(folder / _INPUTS_FILE)))
+
+
+def load_targets(folder: Path) -> dict[str, np.ndarray]:
+    """Read what the loss of a case is made with (see :mod:`mindport.validate.targets`)."""
+    return dict(load_file(str(folder / _TARGETS_FILE)))
 
 
 def prompts_folder(case_folder: Path) -> Path:

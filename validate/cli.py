@@ -30,6 +30,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --checkpoint ./gpt2-hf --candidate-checkpoint ./gpt2-ms
   validate bert --checkpoint random --size base         full size, no download
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
+  validate bert --gradients                             the backward pass as well
 
 Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
@@ -91,6 +92,8 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--blocks-only"], is_flag=True,
                      help="Capture blocks, not the operations inside: less to write and compare, "
                      "but a fault is placed by block."),
+        click.Option(["--gradients"], is_flag=True,
+                     help="Compare the loss and the gradient of every parameter too."),
         click.Option(["--backend"], type=click.Choice(backend_names()), default=default.backend,
                      show_default=True, help="What runs the candidate."),
         click.Option(["--device"], type=click.Choice(DEVICES, case_sensitive=False),

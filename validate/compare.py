@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mindport.migrate.computation import Score, Step
+from mindport.migrate.computation import Project, Score, Step
 from mindport.validate.capture import Capture
 from mindport.validate.formula.operations import Setting
 from mindport.validate.formula.recompute import Recomputed, View, recompute
@@ -26,6 +26,8 @@ from mindport.validate.verdict import Both, TapResult
 _HELD = 24  # taps of a side that are kept in memory: those of a block are used again in it
 # A key is hidden from a query if its score lies so far below the best that its weight is nothing.
 _HIDDEN = {"float32": 40.0, "float16": 18.0, "bfloat16": 40.0}
+# Elements that all copies together may have, and how many copies tell enough in any case.
+_WORK, _MOST_COPIES = 2e7, 16
 # The oracle and the formula are both float64; what is further apart is not the same network.
 _SAME = 1e-6
 
@@ -61,7 +63,8 @@ def compare_captures(
     sides = {"reference": tap_reader(reference), "candidate": tap_reader(candidate)}
     precision = PRECISIONS[policy.dtype]
     asked = set(reference.manifest.taps)
-    for item in recompute(steps, setting, sides, precision):
+    copies = _copies(steps, setting)
+    for item in recompute(steps, setting, sides, precision, copies=copies):
         name = item.step.tap
         found = {side: read(name) for side, read in sides.items()}
         if name not in asked and found["candidate"] is None:
@@ -76,6 +79,16 @@ def compare_captures(
             )
             continue
         yield _compare(item, reference, candidate, sides, setting, policy, detail=name in details)
+
+
+def _copies(steps: Sequence[Step], setting: Setting) -> int:
+    """Return how many disturbed copies run along: many where it costs little."""
+    widths = 0
+    for step in steps:
+        if isinstance(step.operation, Project):
+            module, kind = step.operation.module, step.operation.kind
+            widths += setting.weights.width(module, kind) // step.operation.part[1]
+    return int(np.clip(_WORK // (setting.real.size * max(widths, 1)), 2, _MOST_COPIES))
 
 
 def tap_reader(capture: Capture) -> Callable[[str], np.ndarray | None]:
@@ -153,15 +166,15 @@ def _compare(
 
 
 def _accumulated(item: Recomputed, r: np.ndarray, c: np.ndarray, reference: Capture) -> Both:
-    elements = int(np.count_nonzero(item.valid)) * _inner(item)
-    fed = _errors(r, item.accumulated, item.valid, accumulated_limits(elements, 0.0))
+    rows, elements = _rows(item), int(np.count_nonzero(item.valid)) * _inner(item)
+    fed = _errors(r, item.accumulated, item.valid, isolated_limits(elements))
     # What reordering does to the reference, in the same units.
     name, floor = item.step.tap, fed.rms
     own = reference.manifest.floor.get("as fed", {}).get(name, 0.0)
     for run in reference.manifest.floor.values():
         if own and name in run:
             floor = max(floor, fed.rms * run[name] / own)
-    limits = accumulated_limits(elements, floor)
+    limits = accumulated_limits(elements, rows, item.copies, floor)
     return Both(
         _errors(r, item.accumulated, item.valid, limits),
         _errors(c, item.accumulated, item.valid, limits),
@@ -176,7 +189,7 @@ def _isolated(item: Recomputed, r: np.ndarray, c: np.ndarray) -> Both | None:
     limits = isolated_limits(elements)
     own = _errors(r, views["reference"], item.valid, limits)
     if not views["candidate"].direct:
-        limits = accumulated_limits(elements, own.rms)
+        limits = accumulated_limits(elements, _rows(item), item.copies, own.rms)
     else:
         # A reference whose own kernel is worse than predicted excuses the same in the candidate.
         worse = max(1.0, own.rms)
@@ -186,6 +199,12 @@ def _isolated(item: Recomputed, r: np.ndarray, c: np.ndarray) -> Both | None:
 
 def _errors(found: np.ndarray, view: View, valid: np.ndarray, limits: Limits) -> Errors:
     return errors_of(found, view.expected, view.deviation, valid, limits)
+
+
+def _rows(item: Recomputed) -> int:
+    """Return how many tokens (or sequences, where they are pooled) are compared."""
+    per_position = item.valid.any(axis=tuple(range(2, item.valid.ndim)))
+    return int(np.count_nonzero(per_position))
 
 
 def _inner(item: Recomputed) -> int:

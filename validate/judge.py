@@ -60,7 +60,7 @@ class Evidence:
 def judge(evidence: Evidence) -> Verdict:
     """Return the verdict.
 
-    The first failing level is the headline: identity, load, inputs, taps, prompts.
+    The first failing level is the headline: identity, load, inputs, taps, gradients, prompts.
     """
     problem = (
         _identity_problem(evidence)
@@ -155,11 +155,16 @@ def _some(names: Sequence[str], what: str) -> str:
 
 
 def _input_problem(evidence: Evidence) -> str:
+    case = evidence.case
     for side, capture in (("reference", evidence.reference), ("candidate", evidence.candidate)):
-        fed, meant = capture.manifest.inputs, evidence.case.inputs
-        if fed != meant:
-            changed = sorted(n for n in {*fed, *meant} if fed.get(n) != meant.get(n))
-            return f"the {side} was fed other inputs than the case holds: {', '.join(changed)}"
+        manifest = capture.manifest
+        for what, fed, meant in (
+            ("inputs", manifest.inputs, case.inputs),
+            ("targets", manifest.targets, case.targets),
+        ):
+            if fed != meant:
+                changed = sorted(n for n in {*fed, *meant} if fed.get(n) != meant.get(n))
+                return f"the {side} was fed other {what} than the case holds: {', '.join(changed)}"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.dialect import DIALECTS, TORCH
 from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import Prepared, prepare
 from mindport.prompts import Plan
 from mindport.validate.backend import check_mode, load_backend
@@ -25,6 +27,7 @@ from mindport.validate.checkpoints import (
 )
 from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.diagnosis import diagnose
+from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
 from mindport.validate.launch import Job, NotRun, Outcome, find_python, run_jobs
@@ -43,6 +46,7 @@ from mindport.validate.own.candidate import (
 from mindport.validate.own.contents import Whereabouts
 from mindport.validate.prompting import compare_prompts, plan_prompts
 from mindport.validate.request import Request
+from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -83,9 +87,9 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         factory, taps_file = own_files(request.candidate, request.taps_file)
         runs = (
             Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
-                str(work / "case"), request.threads, oracle=True),
+                str(work / "case"), request.threads, oracle=True, gradients=request.gradients),
             Run(name, str(candidate.folder.resolve()), request.device, request.dtype,
-                request.mode, str(work / "case"), request.threads,
+                request.mode, str(work / "case"), request.threads, gradients=request.gradients,
                 factory=factory, taps_file=taps_file),
         )  # fmt: skip
         jobs = [
@@ -146,6 +150,9 @@ def make_case(
     if request.prompts:
         plan = plan_prompts(request.prompts, prepared, request.prompt_limit)
     taps = network_order(head.taps, config[architecture.layers])
+    targets = {}
+    if request.gradients:
+        targets = make_targets(architecture, head, config, inputs, request.seed)
     case = Case(
         architecture=architecture.name,
         head=head.name,
@@ -153,8 +160,9 @@ def make_case(
         taps=tuple(t.name for t in taps if not (t.detail and request.blocks_only)),
         inputs=hash_arrays(inputs),
         prompts=plan is not None,
+        targets=hash_arrays(targets),
     )
-    save_case(work / "case", case, inputs)
+    save_case(work / "case", case, inputs, targets)
     if plan is not None:
         plan.save(prompts_folder(work / "case"))
     return case, inputs, plan
@@ -210,7 +218,7 @@ def _conclude(
             diagnosis=diagnose(
                 taps, judged, network.steps, network.setting, policy.dtype, network.tied
             ),
-            gradients=None,
+            gradients=_compare_gradients(request, prepared, reference, judged, policy, taps),
             policy=policy,
             prompt_task=plan.task if plan else "",
             prompts=compare_prompts(plan, reference, judged, policy, taps) if plan else None,
@@ -219,6 +227,27 @@ def _conclude(
         )
     )
     return with_lost_weights(verdict, where)
+
+
+def _compare_gradients(
+    request: Request,
+    prepared: Prepared,
+    reference: Capture,
+    candidate: Capture,
+    policy: TolerancePolicy,
+    taps: Sequence[TapResult],
+) -> GradientCheck | None:
+    if not request.gradients:
+        return None
+    plan = prepared.plan
+    return compare_gradients(
+        reference.gradients(),
+        candidate.gradients(),
+        expected_parameters(plan.architecture, plan.head, plan.config, TORCH),
+        DIALECTS[load_backend(request.backend).DIALECT],
+        policy,
+        taps_ok=all(tap.ok for tap in taps),
+    )
 
 
 def _left_behind(prepared: Prepared) -> set[str]:

@@ -39,6 +39,7 @@ class Request:
         blocks_only: Whether to capture blocks and not the operations inside them.
         candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
         taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
+        gradients: Whether to compare the loss and the gradient of every parameter too.
     """
 
     architecture: str
@@ -67,3 +68,4 @@ class Request:
     blocks_only: bool = False
     candidate: str | None = None
     taps_file: Path | None = None
+    gradients: bool = False

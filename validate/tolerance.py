@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,28 +49,114 @@ def isolated_limits(elements: int) -> Limits:
     """Return the limits for a tap that is recomputed from its own inputs.
 
     Args:
-        elements: How many are compared.
+        elements: How many are compared; their errors are independent.
     """
-    return Limits(SAFETY, SAFETY * normal_peak(elements))
+    spread = math.sqrt(chi_square_share(elements))
+    return Limits(SAFETY * spread, SAFETY * normal_peak(elements))
 
 
-def accumulated_limits(elements: int, floor: float) -> Limits:
+def accumulated_limits(elements: int, rows: int, copies: int, floor: float) -> Limits:
     """Return the limits for a tap that is compared with the oracle.
+
+    The errors of a row (a token, or a sequence where it is pooled) may all follow from one error
+    further up, so rows and not elements are independent; and the deviation is itself an estimate,
+    from so many rows of so many copies.
 
     Args:
         elements: How many are compared.
+        rows: In how many rows.
+        copies: From how many disturbed copies the deviation is known.
         floor: The largest root mean square, in the same units, that the reference itself shows,
             as fed or reordered. Below 1 the prediction counts.
     """
-    size = max(1.0, floor)
-    return Limits(SAFETY * size, ELEMENT * SAFETY * size * normal_peak(elements))
+    size = SAFETY * max(1.0, floor)
+    spread = math.sqrt(variance_ratio(rows, rows * copies))
+    return Limits(size * spread, ELEMENT * size * spread * normal_peak(elements))
+
+
+# Chance that a mean square exceeds what its spread allows, before the safety factor, as a standard
+# normal quantile: 1e-4.
+_SPREAD_ALARM = 3.72
+# A ratio to an estimate from fewer numbers than this tells nothing; then it may be as large as:
+_FEW, _MOST = 4, 50.0**2
+
+
+def chi_square_share(free: float) -> float:
+    """Return what a mean square of ``free`` standard normal numbers exceeds with chance 1e-4.
+
+    The approximation of Wilson and Hilferty (*The distribution of chi-square*, 1931).
+    """
+    part = 2 / (9 * free)
+    return float((1 - part + _SPREAD_ALARM * math.sqrt(part)) ** 3)
+
+
+def variance_ratio(free: float, known: float) -> float:
+    """Return what the ratio of two mean squares exceeds with chance 1e-4.
+
+    Paulson's approximation of the F distribution (*Annals of Mathematical Statistics* 13, 1942),
+    which takes the cube roots of both for normal.
+
+    Args:
+        free: Degrees of freedom of what is judged.
+        known: Of what it is compared with.
+    """
+    if known < _FEW:
+        return _MOST
+    z = _SPREAD_ALARM
+    c, d = 2 / (9 * known), 2 / (9 * free)
+    a, b = 1 - c, 1 - d
+    square = a * a - z * z * c
+    if square <= 0:
+        return _MOST
+    root = (a * b + math.sqrt(a * a * b * b - square * (b * b - z * z * d))) / square
+    return float(min(root**3, _MOST))
+
+
+# Six or eight runs tell the number of free directions of an error to a factor of three or so.
+_FREEDOM = 3.0
+
+
+def gradient_limits(
+    reordered: Sequence[Size], disturbed: Sequence[Size], single: bool = False
+) -> Limits:
+    """Return what the error of a gradient, in its own units, may be.
+
+    The mean square of a gradient's error spreads from run to run, the wider the fewer free
+    directions the error has: a bias of two classes has one, and an error in the loss moves all
+    gradients at once. The number of directions follows from the spread of the disturbed runs
+    (Satterthwaite 1946), and the chi-square quantile from that (Wilson and Hilferty 1931).
+
+    Args:
+        reordered: The errors of correct runs in the run's dtype.
+        disturbed: The errors of runs of Monte Carlo arithmetic.
+        single: Whether the error is one number.
+    """
+    squares = np.array([size.rms**2 for size in disturbed])
+    mean, variance = float(squares.mean()), float(squares.var(ddof=1))
+    free = 1.0 if single or not variance else max(1.0, 2 * mean**2 / variance / _FREEDOM)
+    largest = max([math.sqrt(mean * chi_square_share(free)), *(size.rms for size in reordered)])
+    shapes = (size.peak / size.rms for size in (*reordered, *disturbed) if size.rms)
+    return Limits(SAFETY * largest, ELEMENT * SAFETY * largest * max(shapes, default=0.0))
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an error is.
+
+    Attributes:
+        rms: Root mean square of all elements.
+        peak: Largest element.
+    """
+
+    rms: float
+    peak: float
 
 
 def normal_peak(elements: int) -> float:
     """Return what the largest of so many standard normal numbers exceeds with chance ``ALARM``.
 
     From the union bound over ``2 exp(-x^2 / 2)``, which by Azuma and Hoeffding holds for sums of
-    independent rounding errors as well (Higham and Mary 2019, theorem 2.4).
+    independent rounding errors as well (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465).
     """
     return math.sqrt(2 * math.log(2 * max(elements, 1) / ALARM))
 

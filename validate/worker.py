@@ -23,10 +23,24 @@ from mindport.migrate.computation import network_steps
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.migrate.manifest import sha256_of
 from mindport.prompts import Plan
-from mindport.validate.backend import ReferenceSession, Session, load_backend
+from mindport.validate.backend import (
+    GradientReference,
+    GradientSession,
+    ReferenceSession,
+    Session,
+    load_backend,
+)
 from mindport.validate.capture import CaptureManifest, save_capture
-from mindport.validate.case import Case, Run, hash_arrays, load_case, prompts_folder
+from mindport.validate.case import (
+    Case,
+    Run,
+    hash_arrays,
+    load_case,
+    load_targets,
+    prompts_folder,
+)
 from mindport.validate.formula.validity import valid_elements
+from mindport.validate.gradient_capture import Oracle, measure, save_gradients
 from mindport.validate.metrics import rms
 
 
@@ -62,6 +76,8 @@ def _work(run: Run, folder: Path) -> None:
     again = hash_arrays(session.forward(inputs))
     first = hash_arrays(taps)
     rows = _prompt_rows(session, inputs, Path(run.case)) if case.prompts else None
+    targets = load_targets(Path(run.case)) if run.gradients else {}
+    gradients = _gradients(session, run, inputs, targets) if run.gradients else None
     oracle, floor = _oracle(session, case, inputs, taps) if run.oracle else (None, {})
     manifest = CaptureManifest(
         identity=session.identity,
@@ -73,9 +89,12 @@ def _work(run: Run, folder: Path) -> None:
         floor=floor,
         seconds={"load": loaded - started, "forward": ran - loaded},
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        targets=hash_arrays(targets),
     )
     part = folder.with_name(f"{folder.name}.part")
     save_capture(part, manifest, taps, rows, oracle, notes=_notes(session))
+    if gradients is not None:
+        save_gradients(part, *gradients)
     part.rename(folder)
 
 
@@ -91,6 +110,24 @@ def _files(run: Run) -> list[Path]:
 def _notes(session: Session) -> Mapping[str, Any] | None:
     notes = getattr(session, "notes", None)
     return notes() if notes is not None else None
+
+
+def _gradients(
+    session: Session,
+    run: Run,
+    inputs: Mapping[str, np.ndarray],
+    targets: Mapping[str, np.ndarray],
+) -> tuple[float, dict[str, np.ndarray], Oracle | None]:
+    """Return the loss, the gradients and, of the reference, what they should be."""
+    wanted = GradientReference if run.oracle else GradientSession
+    if not isinstance(session, wanted):
+        raise MindportError(
+            f"The backend {run.backend!r} gives no gradients.", "Leave out --gradients."
+        )
+    loss, gradients = session.gradients(inputs, targets)
+    if not isinstance(session, GradientReference) or not run.oracle:
+        return loss, gradients, None
+    return loss, gradients, measure(session.gradient_runs(inputs, targets), loss, gradients)
 
 
 def _oracle(

@@ -14,6 +14,7 @@ from mindport.migrate.architecture import (
     Kind,
     Parameter,
     Tap,
+    Target,
     Tied,
 )
 from mindport.migrate.computation import (
@@ -220,6 +221,7 @@ ARCHITECTURE = Architecture(
             taps=POOLED_TAPS,
             steps=POOLED_STEPS,
             inputs=INPUTS,
+            targets=(Target("cotangent", "last_hidden_state", "element", "hidden_size"),),
         ),
         "mlm": Head(
             "mlm",
@@ -231,6 +233,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, *MLM_TAPS, LOGITS),
             steps=BODY_STEPS + MLM_STEPS,
             inputs=INPUTS,
+            targets=(Target("labels", "logits", classes="vocab_size"),),
             prompts="cloze",
         ),
         "nsp": Head(
@@ -242,6 +245,7 @@ ARCHITECTURE = Architecture(
             taps=(*POOLED_TAPS, LOGITS),
             steps=(*POOLED_STEPS, _classes("cls.seq_relationship", "pooler")),
             inputs=INPUTS,
+            targets=(Target("labels", "logits", "sequence", "2"),),
         ),
         "pretraining": Head(
             "pretraining",
@@ -262,6 +266,10 @@ ARCHITECTURE = Architecture(
                 _classes("cls.seq_relationship", "pooler", "nsp_logits"),
             ),
             inputs=INPUTS,
+            targets=(
+                Target("labels", "prediction_logits", classes="vocab_size"),
+                Target("next_sentence_label", "seq_relationship_logits", "sequence", "2"),
+            ),
             prompts="cloze",
         ),
         "sequence-classification": Head(
@@ -273,6 +281,7 @@ ARCHITECTURE = Architecture(
             taps=(*POOLED_TAPS, LOGITS),
             steps=(*POOLED_STEPS, _classes("classifier", "pooler")),
             inputs=INPUTS,
+            targets=(Target("labels", "logits", "sequence"),),
         ),
         "token-classification": Head(
             "token-classification",
@@ -283,6 +292,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, LOGITS),
             steps=(*BODY_STEPS, _classes("classifier", _BLOCK)),
             inputs=INPUTS,
+            targets=(Target("labels", "logits"),),
         ),
         "question-answering": Head(
             "question-answering",
@@ -301,6 +311,10 @@ ARCHITECTURE = Architecture(
                 _step_of_answer("end_logits", 1),
             ),
             inputs=INPUTS,
+            targets=(
+                Target("start_positions", "start_logits", "sequence", "positions", weight=0.5),
+                Target("end_positions", "end_logits", "sequence", "positions", weight=0.5),
+            ),
         ),
     },
     default_head="mlm",

@@ -13,6 +13,7 @@ from mindport.migrate.architecture import (
     Kind,
     Parameter,
     Tap,
+    Target,
     Tied,
 )
 from mindport.migrate.computation import (
@@ -122,7 +123,15 @@ ARCHITECTURE = Architecture(
         Field("pad_token_id", None),
     ),
     heads={
-        "none": Head("none", "GPT2Model", "", BODY, taps=BODY_TAPS, steps=BODY_STEPS),
+        "none": Head(
+            "none",
+            "GPT2Model",
+            "",
+            BODY,
+            taps=BODY_TAPS,
+            steps=BODY_STEPS,
+            targets=(Target("cotangent", "last_hidden_state", "element", "n_embd"),),
+        ),
         "lm": Head(
             "lm",
             "GPT2LMHeadModel",
@@ -139,6 +148,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
             steps=(*BODY_STEPS, Step("logits", Project("lm_head"), ("final_norm",))),
             prompts="prefix",
+            targets=(Target("labels", "logits", classes="vocab_size", shift=True),),
         ),
         "sequence-classification": Head(
             "sequence-classification",
@@ -149,6 +159,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
             steps=(*BODY_STEPS, Step("logits", Project("score", rows="last"), ("final_norm",))),
             pools_last_token=True,
+            targets=(Target("labels", "logits", "sequence"),),
         ),
     },
     default_head="lm",

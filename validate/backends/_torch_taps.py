@@ -23,6 +23,7 @@ class Listener:
 
     def __init__(self, torch: Any, model: Any, head: Head, taps: Sequence[Tap]) -> None:
         self.captured: dict[str, Any] = {}
+        self._listening = False
         self._softmax: list[tuple[Tap, ...]] = []  # of the attention modules that run now
         self._handles: list[Any] = []
         self._mode = _softmax_mode(torch, self._keep_softmax)
@@ -50,6 +51,8 @@ class Listener:
         return lambda *_: self._softmax.append(taps)
 
     def _keep(self, tap: Tap, value: Any) -> None:
+        if not self._listening:  # what is kept would keep the whole backward graph alive
+            return
         # Modules return a tensor or a tuple whose first element is it, by version.
         tensor = value[0] if isinstance(value, tuple) else value
         number, parts = tap.part
@@ -63,11 +66,13 @@ class Listener:
 
     def __enter__(self) -> Listener:
         self.captured.clear()
+        self._listening = True
         self._mode.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._mode.__exit__(*error)
+        self._listening = False
 
     def close(self) -> None:
         """Take the hooks away."""

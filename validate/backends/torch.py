@@ -15,8 +15,9 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps, position_axes
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
-from mindport.validate.backend import Identity, LoadReport, require
+from mindport.validate.backend import GradientRun, Identity, LoadReport, require
 from mindport.validate.backends._torch_floor import Reordered
+from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
 
@@ -77,6 +78,7 @@ class TorchSession:
         config = resolve_config(load_architecture(case.architecture), model.config.to_dict())
         architecture = load_architecture(case.architecture)
         self.layers: int = config[architecture.layers]
+        pad = config.get("pad_token_id")
         asked = set(case.taps)
         self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
         self._logits = head.output_of("logits") if head.prompts else ""
@@ -85,8 +87,17 @@ class TorchSession:
             model,
             self.forward,
             position_axes(tuple(network_steps(head.steps, self.layers))),
+            # Without a pad_token_id the head would take padding for the last token.
+            0 if head.pools_last_token and pad is None else config[architecture.positions],
+            pad or 0,
+        )
+        self._gradients = Gradients(
+            torch,
+            model,
+            head,
+            run.dtype,
             config[architecture.positions],
-            config.get("pad_token_id") or 0,
+            config.get("pad_token_id"),
         )
         parameter = next(model.parameters())
         # A redirected import can put another framework under the name of torch.
@@ -132,6 +143,18 @@ class TorchSession:
     ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Run in other orders; see :class:`mindport.validate.backend.ReferenceSession`."""
         return self._reordered.variants(inputs)
+
+    def gradients(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Run backward too; see :class:`mindport.validate.backend.GradientSession`."""
+        return self._gradients.as_fed(inputs, targets)
+
+    def gradient_runs(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> Iterator[GradientRun]:
+        """Yield correct runs; see :class:`mindport.validate.backend.GradientReference`."""
+        return self._gradients.runs(inputs, targets)
 
     def _tap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         with self._listener as listener:

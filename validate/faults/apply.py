@@ -55,7 +55,7 @@ def apply_weight_fault(
         None,
         np.random.default_rng(int(fault.get("seed") or 0)),
     )
-    apply_to_weights(site, _find(fault, "weights", architecture_name, head_name), fault)
+    apply_to_weights(site, _find(fault, ("weights",), architecture_name, head_name), fault)
     leave = shutil.ignore_patterns(_WEIGHTS, _CONFIG, _MANIFEST)
     shutil.copytree(source, destination, ignore=leave)
     tensors = {name: np.ascontiguousarray(array) for name, array in site.tensors.items()}
@@ -90,10 +90,10 @@ def apply_network_fault(
         fault: ``name``, and if need be ``block`` and ``severity``.
 
     Raises:
-        MindportError: If there is no such fault of a network, it does not fit, or the network
-            runs as a graph, which would be compiled without it.
+        MindportError: If there is no such fault of a network or its gradients, it does not fit, or
+            the network runs as a graph, which would be compiled without it.
     """
-    found = _find(fault, "network", architecture_name, head_name)
+    found = _find(fault, ("network", "backward"), architecture_name, head_name)
     if mindspore.get_context("mode") != mindspore.PYNATIVE_MODE:
         raise MindportError(
             f"The fault {found.name!r} can only be shown in eager mode.", "Run with --mode eager."
@@ -121,10 +121,12 @@ def _severity(fault: Fault, choice: Mapping[str, Any]) -> float | None:
     return fault.severity if severity is None else float(severity)
 
 
-def _find(fault: Mapping[str, Any], kind: str, architecture: str, head: str) -> Fault:
+def _find(fault: Mapping[str, Any], kinds: tuple[str, ...], architecture: str, head: str) -> Fault:
     found = find_fault(str(fault["name"]))
-    if found.kind != kind:
-        raise MindportError(f"{found.name!r} is a fault of the {found.kind}, not of the {kind}.")
+    if found.kind not in kinds:
+        raise MindportError(
+            f"{found.name!r} is a fault of the {found.kind}, not of the {kinds[0]}."
+        )
     if not found.fits(load_architecture(architecture), head):
         raise MindportError(f"The fault {found.name!r} does not fit {architecture} ({head}).")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mindport.migrate.errors import MindportError, did_you_mean
+from mindport.validate.faults.backward_faults import BACKWARD_FAULTS
 from mindport.validate.faults.fault import Fault
 from mindport.validate.faults.held_out import HELD_OUT
 from mindport.validate.faults.network_faults import NETWORK_FAULTS
@@ -12,7 +13,7 @@ FAULTS: tuple[Fault, ...] = (*WEIGHT_FAULTS, *NETWORK_FAULTS)
 
 
 def all_faults() -> tuple[Fault, ...]:
-    """Return every fault: those for development, then those that were held out."""
+    """Return every fault that a tap shows: those for development, then those held out."""
     return (*FAULTS, *HELD_OUT)
 
 
@@ -22,7 +23,7 @@ def find_fault(name: str) -> Fault:
     Raises:
         MindportError: If there is none.
     """
-    for fault in all_faults():
+    for fault in (*all_faults(), *BACKWARD_FAULTS):
         if fault.name == name:
             return fault
     names = [fault.name for fault in FAULTS]  # a list of the others would give them away

@@ -32,10 +32,12 @@ class Fault:
     Attributes:
         name: Unique among all faults.
         title: What was done wrong, in a few words.
-        cause: The id of :data:`mindport.validate.diagnose.causes.CAUSES` that names it.
-        kind: ``weights`` if the ported checkpoint is wrong, ``network`` if the network is.
+        cause: The id of :data:`mindport.validate.diagnose.causes.CAUSES` that names it; empty for
+            a fault that no tap shows.
+        kind: ``weights`` if the ported checkpoint is wrong, ``network`` if the network is,
+            ``backward`` if only the network's gradients are.
         tap: Where it first shows, when every operation is compared with what it should make of
-            its own inputs.
+            its own inputs; of a ``backward`` one, whose gradient it changes.
         apply: Breaks a :class:`mindport.validate.faults.weights.WeightSite` or a
             :class:`mindport.validate.faults.network.NetworkSite`.
         per_block: Whether it is done to one chosen block; if not, ``{i}`` in ``tap`` is block 0.
@@ -49,7 +51,7 @@ class Fault:
     name: str
     title: str
     cause: str
-    kind: Literal["weights", "network"]
+    kind: Literal["weights", "network", "backward"]
     tap: Place
     apply: Callable[[Any], None]
     per_block: bool = True

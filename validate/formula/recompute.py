@@ -51,12 +51,14 @@ class Recomputed:
         valid: Which elements count, a boolean array over the leading axes.
         accumulated: From the model's inputs.
         isolated: From the side's own inputs, by side; absent if the side has no such tap.
+        copies: How many disturbed copies the deviations were estimated from.
     """
 
     step: Step
     valid: np.ndarray
     accumulated: View
     isolated: Mapping[str, View]
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def recompute(
             if view is not None:
                 isolated[side] = view
         spread = _spread(step, exact[step.tap], valid, precision)
-        yield Recomputed(step, valid, View(value, spread, direct=False), isolated)
+        yield Recomputed(step, valid, View(value, spread, direct=False), isolated, copies)
         for name in step.inputs:
             if last_use[name] == number:
                 del exact[name]

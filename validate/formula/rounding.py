@@ -34,7 +34,6 @@ from mindport.validate.formula.operations import (
     function_of,
     lookups,
     merge_heads,
-    part_bias,
     part_matrix,
     picked,
     scale_of,
@@ -140,25 +139,22 @@ def _variance(
             result = _norm(inputs[0], scale, float(setting.config[operation.eps]), value, precision)
         case Project() as operation:
             x, matrix = picked(inputs[0], operation.rows, setting), part_matrix(operation, setting)
-            sums = _squared_partial_sums(x, matrix)
+            product = _product(x, matrix, precision)
             if operation.squeeze:
-                sums = sums[..., 0]
-            # The product is stored, and stored again with its bias.
-            product = value - part_bias(operation, setting)
-            result = precision.kernel * sums + stored * (product * product + value * value)
+                product = product[..., 0]
+            result = product + stored * value * value  # stored again with the bias
         case Score() as operation:
             query, key = (split_heads(a, setting.config[operation.heads]) for a in inputs)
             query = query * scale_of(step, setting, query.shape[-1])
-            sums = _squared_partial_sums(query, key.swapaxes(-1, -2))
+            product = _product(query, key.swapaxes(-1, -2), precision)
             # Scaled before the product (every term is rounded) or after it; then the mask.
             terms = _squares(query) @ _squares(key).swapaxes(-1, -2)
-            result = precision.kernel * sums + stored * (terms + 3 * value * value)
+            result = product + stored * (terms + 2 * value * value)
         case Softmax() as operation:
             result = _softmax(inputs[0], value, setting.visible(operation.causal), precision)
         case Mix() as operation:
             values = split_heads(inputs[1], setting.config[operation.heads])
-            sums = merge_heads(_squared_partial_sums(inputs[0], values))
-            result = precision.kernel * sums + stored * value * value
+            result = merge_heads(_product(inputs[0], values, precision))
         case Activate() as operation:
             result = _activation(function_of(operation, setting), inputs[0], value, precision)
     return result
@@ -170,26 +166,30 @@ def _squares(array: np.ndarray) -> np.ndarray:
     return narrow * narrow
 
 
-def _squared_partial_sums(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return the sum of the squares of all partial sums of each element of ``x @ matrix``.
+def _product(x: np.ndarray, matrix: np.ndarray, precision: Precision) -> np.ndarray:
+    """Return the variance of each element of ``x @ matrix``, stored.
 
-    Each partial sum is rounded, so this times ``E d^2`` is the variance of the product's error.
-    Between eight points on the way, where the partial sums are known, the terms are taken for a
-    random walk. The whole way as a random walk with drift is the other estimate, for kernels that
-    add in another order; the larger one counts.
+    Each partial sum is rounded in the kernel. Between eight points on the way, where the partial
+    sums are known, the terms are taken for a random walk. The whole way as a random walk with
+    drift is the other estimate, for kernels that add in another order; the larger one counts. A
+    kernel of a short format may store the sum half-way, as MindSpore's does for few columns.
     """
     terms = matrix.shape[-2]
     x, matrix = x.astype(np.float32), matrix.astype(np.float32)
     borders = np.linspace(0, terms, min(_POINTS, terms) + 1).astype(int)
-    partial = path = np.zeros((), np.float32)
-    for start, end in pairwise(borders):
+    partial = path = half_way = np.zeros((), np.float32)
+    for number, (start, end) in enumerate(pairwise(borders)):
         after = partial + x[..., start:end] @ matrix[..., start:end, :]
         path = path + (end - start) / 2 * (np.square(partial) + np.square(after))
         partial = after
+        if number + 1 == len(borders) // 2:
+            half_way = np.square(after)
     walk = np.square(x) @ np.square(matrix)
     within = terms / len(borders) / 2 * walk
     drift = terms / 2 * walk + terms / 3 * np.square(partial)
-    result: np.ndarray = np.maximum(path + within, drift).astype(np.float64)
+    sums = precision.kernel * np.maximum(path + within, drift).astype(np.float64)
+    stored = np.square(partial) + (half_way if precision.unit != precision.inner else 0)
+    result: np.ndarray = sums + precision.stored * stored.astype(np.float64)
     return result
 
 

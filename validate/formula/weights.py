@@ -84,6 +84,11 @@ class Weights:
         stored = self.get(module, kind)
         return stored if kind is Kind.CONV1D else stored.T
 
+    def width(self, module: str, kind: Kind) -> int:
+        """Return how many outputs a projection has, from the header alone."""
+        shape = self._reader.infos[self._names[self._key(module, kind)]].shape
+        return int(shape[1] if kind is Kind.CONV1D else shape[0])
+
     def _key(self, module: str, kind: Kind) -> tuple[str, Kind]:
         below = (self._head.prefix + module, kind)
         return below if below in self._names else (module, kind)

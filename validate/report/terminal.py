@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.report.gradients import print_gradients
 from mindport.validate.verdict import TapResult, Verdict
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
@@ -38,6 +39,9 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     if verdict.diagnosis:
         console.print()
         _print_diagnosis(console, verdict)
+    if verdict.gradients is not None:
+        console.print()
+        print_gradients(console, verdict.gradients)
     if verdict.prompts is not None:
         console.print()
         _print_prompts(console, verdict.prompts)

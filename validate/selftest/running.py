@@ -108,8 +108,17 @@ def _batches(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 
 @dataclass(frozen=True)
-class _Set:
-    """A stage, set up."""
+class StageSet:
+    """A stage, set up.
+
+    Attributes:
+        stage: What it is.
+        folder: Where all of it lies.
+        case: What is run.
+        prepared: The plan of the port.
+        network: The mathematics.
+        ported: The correct port.
+    """
 
     stage: Stage
     folder: Path
@@ -118,13 +127,18 @@ class _Set:
     network: Network
     ported: Path
 
+    @property
+    def case_folder(self) -> Path:
+        """Where the case lies."""
+        return self.folder / "case"
+
 
 def _run_batch(trials: Sequence[Trial], work: Path) -> Iterator[Outcome]:
-    stages: dict[Any, _Set] = {}
+    stages: dict[Any, StageSet] = {}
     for trial in trials:
         key = _key(trial.stage)
         if key not in stages:
-            stages[key] = _set_up(trial.stage, work / f"stage-{len(stages)}")
+            stages[key] = set_up(trial.stage, work / f"stage-{len(stages)}")
     order = list(stages)
     reference = Job(
         "reference", tuple(_reference_run(stages[key]) for key in order), find_python(None), work
@@ -148,7 +162,13 @@ def _key(stage: Stage) -> str:
     return json.dumps({**vars(stage), "threads": None}, sort_keys=True, default=str)
 
 
-def _set_up(stage: Stage, folder: Path) -> _Set:
+def set_up(stage: Stage, folder: Path) -> StageSet:
+    """Make the weights of a stage, port them, and write the case.
+
+    Args:
+        stage: What it is.
+        folder: The folder to make.
+    """
     folder.mkdir()
     architecture = load_architecture(stage.architecture)
     head = architecture.heads[stage.head]
@@ -168,16 +188,16 @@ def _set_up(stage: Stage, folder: Path) -> _Set:
     case = Case(stage.architecture, stage.head, stage.seed, taps, hashes, prompts=False)
     save_case(folder / "case", case, inputs)
     network = describe_network(prepared, inputs, stage.dtype)
-    return _Set(stage, folder, case, prepared, network, port(prepared, folder / "ported"))
+    return StageSet(stage, folder, case, prepared, network, port(prepared, folder / "ported"))
 
 
-def _reference_run(made: _Set) -> Run:
+def _reference_run(made: StageSet) -> Run:
     checkpoint = str(made.prepared.source.folder.resolve())
-    case = str(made.folder / "case")
+    case = str(made.case_folder)
     return Run("torch", checkpoint, "CPU", made.stage.dtype, "eager", case, oracle=True)
 
 
-def _candidate_run(trial: Trial, made: _Set, folder: Path) -> Run:
+def _candidate_run(trial: Trial, made: StageSet, folder: Path) -> Run:
     fault, checkpoint, asked = trial.fault, made.ported, None
     if fault is not None:
         choice = {"name": fault.name, "block": trial.block, "severity": trial.severity}
@@ -190,12 +210,12 @@ def _candidate_run(trial: Trial, made: _Set, folder: Path) -> Run:
             asked = choice
     return Run(
         "mindspore", str(checkpoint), "CPU", made.stage.dtype, trial.mode,
-        str(made.folder / "case"), trial.stage.threads, fault=asked,
+        str(made.case_folder), trial.stage.threads, fault=asked,
     )  # fmt: skip
 
 
 def _judge(
-    trial: Trial, made: _Set, reference: Capture | NotRun, candidate: Capture | NotRun
+    trial: Trial, made: StageSet, reference: Capture | NotRun, candidate: Capture | NotRun
 ) -> Outcome:
     for capture in (reference, candidate):
         if isinstance(capture, NotRun):
@@ -217,7 +237,7 @@ def _judge(
 
 
 def _why(
-    fault: TapResult, taps: tuple[TapResult, ...], made: _Set, candidate: Capture
+    fault: TapResult, taps: tuple[TapResult, ...], made: StageSet, candidate: Capture
 ) -> Diagnosis | None:
     network = made.network
     only = tuple(tap for tap in taps if tap.name == fault.name)
