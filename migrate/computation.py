@@ -150,6 +150,28 @@ class Step:
         return getattr(self.operation, "module", "")
 
 
+def attention_steps(
+    source: str, projections: tuple[Project, Project, Project], score: Score
+) -> tuple[Step, ...]:
+    """Return the steps of attention in every block, from the projections to the context.
+
+    Args:
+        source: Tap that is projected.
+        projections: Of query, key and value.
+        score: How the scores are made.
+    """
+    block = "block.{i}"
+    return (
+        *(
+            Step(f"{block}.{name}", projection, (source,))
+            for name, projection in zip(("query", "key", "value"), projections, strict=True)
+        ),
+        Step(f"{block}.scores", score, (f"{block}.query", f"{block}.key")),
+        Step(f"{block}.weights", Softmax(score.causal), (f"{block}.scores",)),
+        Step(f"{block}.context", Mix(score.heads), (f"{block}.weights", f"{block}.value")),
+    )
+
+
 def network_steps(steps: Sequence[Step], layers: int) -> Iterator[Step]:
     """Yield the steps of a network with ``layers`` blocks, in order, names filled in.
 

@@ -14,9 +14,10 @@ from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DEVICES, DTYPES, MODES
 from mindport.validate.own.survey import survey, write_mapping
-from mindport.validate.pipeline import Request, validate
+from mindport.validate.pipeline import validate
 from mindport.validate.report.json import write_verdict
 from mindport.validate.report.terminal import print_verdict
+from mindport.validate.request import Request
 from mindport.validate.selftest.command import selftest
 from mindport.validate.tolerance import POLICIES
 

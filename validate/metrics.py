@@ -36,7 +36,8 @@ class Errors:
     @property
     def used(self) -> float:
         """The share of the limits that is used: above 1 is outside."""
-        return max(self.rms / self.limit_rms, self.peak / self.limit_peak)
+        # Not max(), which drops a NaN that comes second.
+        return float(np.maximum(self.rms / self.limit_rms, self.peak / self.limit_peak))
 
     @property
     def ok(self) -> bool:

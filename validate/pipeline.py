@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.architectures import load_architecture
-from mindport.migrate.computation import Step, network_steps
 from mindport.migrate.dialect import DIALECTS, TORCH
 from mindport.migrate.errors import MindportError, PlanError
-from mindport.migrate.expected import expected_parameters, is_tied
+from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import Prepared, prepare
-from mindport.prompts import (
-    Plan,
-    PromptParity,
-    PromptTokenizer,
-    compare_scores,
-    load_task,
-    make_plan,
-    score_rows,
-)
+from mindport.prompts import Plan
 from mindport.validate.backend import check_mode, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case, Run, hash_arrays, prompts_folder, save_case
 from mindport.validate.checkpoints import (
-    EMBEDDED,
     Candidate,
     ReferenceChoice,
     candidate_folder,
@@ -37,13 +27,11 @@ from mindport.validate.checkpoints import (
 )
 from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.diagnosis import diagnose
-from mindport.validate.formula.operations import Setting
-from mindport.validate.formula.weights import Weights
 from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
 from mindport.validate.launch import Job, NotRun, Outcome, find_python, run_jobs
-from mindport.validate.metrics import rms
+from mindport.validate.network import describe_network
 from mindport.validate.own.candidate import (
     BACKEND,
     compare_own,
@@ -56,75 +44,14 @@ from mindport.validate.own.candidate import (
     with_lost_weights,
 )
 from mindport.validate.own.contents import Whereabouts
+from mindport.validate.prompting import compare_prompts, plan_prompts
+from mindport.validate.request import Request
 from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
 from mindport.validate.verdict import TapResult, Verdict
 
 Stage = Callable[[str], None]
 DEFAULT_LENGTH = 64
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asks for; every field has the default of the command line.
-
-    Attributes:
-        architecture: ``gpt2``, ``bert`` …
-        checkpoint: ``embedded``, ``random``, a path, or a model's name.
-        candidate_checkpoint: An already ported folder or file; None ports on the fly.
-        config_file: ``config.json`` for ``random``, or of weights that lie without one.
-        size: A named size for ``random``.
-        head: The head; None takes the checkpoint's.
-        inputs: A file of inputs; None makes random ones.
-        batch: Rows of random inputs.
-        length: Tokens of random inputs; None takes 64, or the number of positions if smaller.
-        seed: Of random inputs and weights.
-        policy: How the tolerance is chosen; None derives it, or takes ``atol`` and ``rtol``.
-        atol: Absolute tolerance.
-        rtol: Relative tolerance.
-        backend: The candidate's backend.
-        device: The candidate's device.
-        dtype: Of both sides.
-        mode: The candidate's mode.
-        python: The candidate's interpreter; None takes this one.
-        reference_python: The reference's interpreter.
-        prompts: A prompt task's name or file, or None.
-        prompt_limit: At most so many items of the task.
-        timeout: Seconds that a worker may take.
-        threads: CPU threads for each side; None leaves it to the frameworks.
-        blocks_only: Whether to capture blocks and not the operations inside them.
-        candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
-        taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
-        gradients: Whether to compare the loss and the gradient of every parameter too.
-    """
-
-    architecture: str
-    checkpoint: str = EMBEDDED
-    candidate_checkpoint: Path | None = None
-    config_file: Path | None = None
-    size: str | None = None
-    head: str | None = None
-    inputs: Path | None = None
-    batch: int = 4
-    length: int | None = None
-    seed: int = 0
-    policy: str | None = None
-    atol: float | None = None
-    rtol: float | None = None
-    backend: str = "mindspore"
-    device: str = "CPU"
-    dtype: str = "float32"
-    mode: str = "eager"
-    python: str | None = None
-    reference_python: str | None = None
-    prompts: str | None = None
-    prompt_limit: int | None = None
-    timeout: float = 900.0
-    threads: int | None = None
-    blocks_only: bool = False
-    candidate: str | None = None
-    taps_file: Path | None = None
-    gradients: bool = False
 
 
 def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
@@ -219,7 +146,9 @@ def make_case(
             "does not have.",
             "Use --batch 1, or set pad_token_id in config.json.",
         )
-    plan = _plan_prompts(request, prepared) if request.prompts else None
+    plan = None
+    if request.prompts:
+        plan = plan_prompts(request.prompts, prepared, request.prompt_limit)
     taps = network_order(head.taps, config[architecture.layers])
     targets = {}
     if request.gradients:
@@ -237,26 +166,6 @@ def make_case(
     if plan is not None:
         plan.save(prompts_folder(work / "case"))
     return case, inputs, plan
-
-
-def _plan_prompts(request: Request, prepared: Prepared) -> Plan:
-    plan, head = prepared.plan, prepared.plan.head
-    if not head.prompts:
-        able = [h.name for h in plan.architecture.heads.values() if h.prompts]
-        raise MindportError(
-            f"The head {head.name!r} predicts no words, so it cannot answer prompts.",
-            f"Use a checkpoint with the head {' or '.join(map(repr, able))}.",
-        )
-    tokenizer = PromptTokenizer.from_folder(
-        prepared.source.folder, vocab_size=plan.config["vocab_size"]
-    )
-    return make_plan(
-        load_task(str(request.prompts)),
-        tokenizer,
-        architecture_shape=head.prompts,
-        max_length=plan.config[plan.architecture.positions],
-        limit=request.prompt_limit,
-    )
 
 
 def _conclude(
@@ -312,7 +221,7 @@ def _conclude(
             gradients=_compare_gradients(request, prepared, reference, judged, policy, taps),
             policy=policy,
             prompt_task=plan.task if plan else "",
-            prompts=_compare_prompts(plan, reference, judged, policy, taps) if plan else None,
+            prompts=compare_prompts(plan, reference, judged, policy, taps) if plan else None,
             checkpoint={"reference": request.checkpoint, "candidate": candidate.origin},
             notices=notices,
         )
@@ -341,74 +250,7 @@ def _compare_gradients(
     )
 
 
-@dataclass(frozen=True)
-class Network:
-    """The mathematics of a case.
-
-    Attributes:
-        steps: Of the head, filled in.
-        setting: Config, model inputs and parameters of the reference.
-        details: Taps that lie inside a block or head.
-        tied: Modules of matrices that are the embeddings'.
-    """
-
-    steps: tuple[Step, ...]
-    setting: Setting
-    details: frozenset[str]
-    tied: frozenset[str]
-
-
-def describe_network(prepared: Prepared, inputs: Mapping[str, np.ndarray], dtype: str) -> Network:
-    """Return the mathematics of the network that a plan ports.
-
-    Args:
-        prepared: The plan of the reference's port.
-        inputs: The model's inputs.
-        dtype: Of the run.
-    """
-    plan = prepared.plan
-    layers = plan.config[plan.architecture.layers]
-    weights = Weights(plan.architecture, plan.head, plan.config, prepared.source, dtype)
-    return Network(
-        steps=tuple(network_steps(plan.head.steps, layers)),
-        setting=Setting(plan.config, inputs, weights),
-        details=frozenset(t.name for t in network_order(plan.head.taps, layers) if t.detail),
-        tied=frozenset(t.parameter.module for t in plan.head.tied if is_tied(t, plan.config)),
-    )
-
-
 def _left_behind(prepared: Prepared) -> set[str]:
     # transformers reports these by their proper spelling, whatever the file says.
     names = {e.source for e in prepared.plan.entries if e.action in ("dropped", "ignored")}
     return names | {prepared.plan.source.modern(name) for name in names}
-
-
-def _compare_prompts(
-    plan: Plan,
-    reference: Capture,
-    candidate: Capture,
-    policy: TolerancePolicy,
-    taps: Sequence[TapResult],
-) -> PromptParity:
-    rows = reference.rows()
-    atol, rtol = _row_tolerance(rows, policy, taps)
-    return compare_scores(
-        plan, score_rows(plan, rows), score_rows(plan, candidate.rows()), atol=atol, rtol=rtol
-    )
-
-
-def _row_tolerance(
-    rows: np.ndarray, policy: TolerancePolicy, taps: Sequence[TapResult]
-) -> tuple[float, float]:
-    """Return the tolerance of prompt rows: what the logits of the case may be off, at their size.
-
-    The oracle does not run the prompts; rounding errors are in proportion to the logits.
-    """
-    if policy.atol is not None and policy.rtol is not None:
-        return policy.atol, policy.rtol
-    logits = next(tap for tap in taps if tap.name == "logits")
-    if logits.accumulated is None or logits.deviation is None or logits.facts is None:
-        return 0.0, 0.0  # the verdict has failed already
-    size = logits.facts.reference_rms or 1.0
-    share = logits.accumulated.candidate.limit_peak * logits.deviation / size
-    return share * rms(rows), 0.0

@@ -22,16 +22,19 @@ from mindport.migrate.computation import (
     Activate,
     Add,
     Lookup,
-    Mix,
     Norm,
     Project,
     Score,
-    Softmax,
     Step,
+    attention_steps,
 )
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _LAYER = "encoder.layer.{i}"
+
+
+def _table(module: str, rows: str) -> Parameter:
+    return Parameter(module, Kind.EMBEDDING, (rows, "hidden_size"))
 
 
 def _dense(module: str, out_size: str, in_size: str) -> tuple[Parameter, ...]:
@@ -49,15 +52,9 @@ def _norm(module: str) -> tuple[Parameter, ...]:
 
 
 BODY = (
-    Parameter("embeddings.word_embeddings", Kind.EMBEDDING, ("vocab_size", "hidden_size")),
-    Parameter(
-        "embeddings.position_embeddings",
-        Kind.EMBEDDING,
-        ("max_position_embeddings", "hidden_size"),
-    ),
-    Parameter(
-        "embeddings.token_type_embeddings", Kind.EMBEDDING, ("type_vocab_size", "hidden_size")
-    ),
+    _table("embeddings.word_embeddings", "vocab_size"),
+    _table("embeddings.position_embeddings", "max_position_embeddings"),
+    _table("embeddings.token_type_embeddings", "type_vocab_size"),
     *_norm("embeddings.LayerNorm"),
     *_dense(f"{_LAYER}.attention.self.query", "hidden_size", "hidden_size"),
     *_dense(f"{_LAYER}.attention.self.key", "hidden_size", "hidden_size"),
@@ -123,6 +120,11 @@ MLM_TAPS = (
     Tap("head.norm", module=_TRANSFORM, detail=True, in_body=False),
 )  # fmt: skip
 LOGITS = Tap("logits", output="logits")
+_TABLES = (
+    ("embeddings.word_embeddings", "input_ids"),
+    ("embeddings.token_type_embeddings", "token_type_ids"),
+    ("embeddings.position_embeddings", "position_ids"),
+)
 
 
 def _linear(module: str) -> Project:
@@ -130,30 +132,12 @@ def _linear(module: str) -> Project:
 
 
 BODY_STEPS = (
-    Step(
-        "embeddings.sum",
-        Lookup(
-            (
-                ("embeddings.word_embeddings", "input_ids"),
-                ("embeddings.token_type_embeddings", "token_type_ids"),
-                ("embeddings.position_embeddings", "position_ids"),
-            )
-        ),
-    ),
+    Step("embeddings.sum", Lookup(_TABLES)),
     Step("embeddings", Norm("embeddings.LayerNorm", "layer_norm_eps"), ("embeddings.sum",)),
-    Step(f"{_BLOCK}.query", _linear(f"{_SELF}.query"), (PREVIOUS,)),
-    Step(f"{_BLOCK}.key", _linear(f"{_SELF}.key"), (PREVIOUS,)),
-    Step(f"{_BLOCK}.value", _linear(f"{_SELF}.value"), (PREVIOUS,)),
-    Step(
-        f"{_BLOCK}.scores",
+    *attention_steps(
+        PREVIOUS,
+        (_linear(f"{_SELF}.query"), _linear(f"{_SELF}.key"), _linear(f"{_SELF}.value")),
         Score("num_attention_heads", causal=False),
-        (f"{_BLOCK}.query", f"{_BLOCK}.key"),
-    ),
-    Step(f"{_BLOCK}.weights", Softmax(causal=False), (f"{_BLOCK}.scores",)),
-    Step(
-        f"{_BLOCK}.context",
-        Mix("num_attention_heads"),
-        (f"{_BLOCK}.weights", f"{_BLOCK}.value"),
     ),
     Step(f"{_BLOCK}.projection", _linear(f"{_OUT}.dense"), (f"{_BLOCK}.context",)),
     Step(f"{_BLOCK}.residual", Add(), (f"{_BLOCK}.projection", PREVIOUS)),
@@ -178,11 +162,28 @@ MLM_STEPS = (
     Step("head.norm", Norm(f"{_TRANSFORM}.LayerNorm", "layer_norm_eps"), ("head.activation",)),
     Step("logits", _linear("cls.predictions.decoder"), ("head.norm",)),
 )
+POOLED_TAPS = BODY_TAPS + POOLER_TAPS
+POOLED_STEPS = BODY_STEPS + POOLER_STEPS
+
+
+def _classes(module: str, of: str, tap: str = "logits") -> Step:
+    return Step(tap, _linear(module), (of,))
 
 
 def _step_of_answer(tap: str, number: int) -> Step:
     part = (number, 2)
     return Step(tap, Project("qa_outputs", bias="qa_outputs", part=part, squeeze=True), (_BLOCK,))
+
+
+def _size(vocabulary: int, positions: int, width: int, layers: int, heads: int) -> dict[str, int]:
+    return {
+        "vocab_size": vocabulary,
+        "max_position_embeddings": positions,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+    }
 
 
 ARCHITECTURE = Architecture(
@@ -217,8 +218,8 @@ ARCHITECTURE = Architecture(
             "BertModel",
             "",
             BODY + POOLER,
-            taps=BODY_TAPS + POOLER_TAPS,
-            steps=BODY_STEPS + POOLER_STEPS,
+            taps=POOLED_TAPS,
+            steps=POOLED_STEPS,
             inputs=INPUTS,
             targets=(Target("cotangent", "last_hidden_state", "element", "hidden_size"),),
         ),
@@ -241,12 +242,8 @@ ARCHITECTURE = Architecture(
             "bert.",
             BODY + POOLER,
             parameters=NSP,
-            taps=(*BODY_TAPS, *POOLER_TAPS, LOGITS),
-            steps=(
-                *BODY_STEPS,
-                *POOLER_STEPS,
-                Step("logits", _linear("cls.seq_relationship"), ("pooler",)),
-            ),
+            taps=(*POOLED_TAPS, LOGITS),
+            steps=(*POOLED_STEPS, _classes("cls.seq_relationship", "pooler")),
             inputs=INPUTS,
             targets=(Target("labels", "logits", "sequence", "2"),),
         ),
@@ -258,17 +255,15 @@ ARCHITECTURE = Architecture(
             parameters=MLM + NSP,
             tied=MLM_TIED,
             taps=(
-                *BODY_TAPS,
-                *POOLER_TAPS,
+                *POOLED_TAPS,
                 *MLM_TAPS,
                 Tap("logits", output="prediction_logits"),
                 Tap("nsp_logits", output="seq_relationship_logits"),
             ),
             steps=(
-                *BODY_STEPS,
-                *POOLER_STEPS,
+                *POOLED_STEPS,
                 *MLM_STEPS,
-                Step("nsp_logits", _linear("cls.seq_relationship"), ("pooler",)),
+                _classes("cls.seq_relationship", "pooler", "nsp_logits"),
             ),
             inputs=INPUTS,
             targets=(
@@ -283,12 +278,8 @@ ARCHITECTURE = Architecture(
             "bert.",
             BODY + POOLER,
             parameters=_dense("classifier", "num_labels", "hidden_size"),
-            taps=(*BODY_TAPS, *POOLER_TAPS, LOGITS),
-            steps=(
-                *BODY_STEPS,
-                *POOLER_STEPS,
-                Step("logits", _linear("classifier"), ("pooler",)),
-            ),
+            taps=(*POOLED_TAPS, LOGITS),
+            steps=(*POOLED_STEPS, _classes("classifier", "pooler")),
             inputs=INPUTS,
             targets=(Target("labels", "logits", "sequence"),),
         ),
@@ -299,7 +290,7 @@ ARCHITECTURE = Architecture(
             BODY,
             parameters=_dense("classifier", "num_labels", "hidden_size"),
             taps=(*BODY_TAPS, LOGITS),
-            steps=(*BODY_STEPS, Step("logits", _linear("classifier"), (_BLOCK,))),
+            steps=(*BODY_STEPS, _classes("classifier", _BLOCK)),
             inputs=INPUTS,
             targets=(Target("labels", "logits"),),
         ),
@@ -332,30 +323,9 @@ ARCHITECTURE = Architecture(
         Buffer("embeddings.token_type_ids", "zeros; the network builds it"),
     ),
     sizes={
-        "tiny": {
-            "vocab_size": 512,
-            "max_position_embeddings": 64,
-            "hidden_size": 64,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "intermediate_size": 256,
-        },
-        "base": {
-            "vocab_size": 30522,
-            "max_position_embeddings": 512,
-            "hidden_size": 768,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "intermediate_size": 3072,
-        },
-        "large": {
-            "vocab_size": 30522,
-            "max_position_embeddings": 512,
-            "hidden_size": 1024,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "intermediate_size": 4096,
-        },
+        "tiny": _size(vocabulary=512, positions=64, width=64, layers=4, heads=4),
+        "base": _size(vocabulary=30522, positions=512, width=768, layers=12, heads=12),
+        "large": _size(vocabulary=30522, positions=512, width=1024, layers=24, heads=16),
     },
     sources=(
         "Devlin et al. 2019, arXiv 1810.04805",

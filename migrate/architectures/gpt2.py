@@ -21,12 +21,11 @@ from mindport.migrate.computation import (
     Activate,
     Add,
     Lookup,
-    Mix,
     Norm,
     Project,
     Score,
-    Softmax,
     Step,
+    attention_steps,
 )
 
 BODY = (
@@ -77,16 +76,15 @@ def _conv1d(module: str, part: tuple[int, int] = (0, 1)) -> Project:
 BODY_STEPS = (
     Step("embeddings", Lookup((("wte", "input_ids"), ("wpe", "position_ids")))),
     Step(f"{_BLOCK}.norm_1", Norm("h.{i}.ln_1", "layer_norm_epsilon"), (PREVIOUS,)),
-    Step(f"{_BLOCK}.query", _conv1d(f"{_ATTENTION}.c_attn", (0, 3)), (f"{_BLOCK}.norm_1",)),
-    Step(f"{_BLOCK}.key", _conv1d(f"{_ATTENTION}.c_attn", (1, 3)), (f"{_BLOCK}.norm_1",)),
-    Step(f"{_BLOCK}.value", _conv1d(f"{_ATTENTION}.c_attn", (2, 3)), (f"{_BLOCK}.norm_1",)),
-    Step(
-        f"{_BLOCK}.scores",
+    *attention_steps(
+        f"{_BLOCK}.norm_1",
+        (
+            _conv1d(f"{_ATTENTION}.c_attn", (0, 3)),
+            _conv1d(f"{_ATTENTION}.c_attn", (1, 3)),
+            _conv1d(f"{_ATTENTION}.c_attn", (2, 3)),
+        ),
         Score("n_head", True, "scale_attn_weights", "scale_attn_by_inverse_layer_idx"),
-        (f"{_BLOCK}.query", f"{_BLOCK}.key"),
     ),
-    Step(f"{_BLOCK}.weights", Softmax(causal=True), (f"{_BLOCK}.scores",)),
-    Step(f"{_BLOCK}.context", Mix("n_head"), (f"{_BLOCK}.weights", f"{_BLOCK}.value")),
     Step(f"{_BLOCK}.attention", _conv1d(f"{_ATTENTION}.c_proj"), (f"{_BLOCK}.context",)),
     Step(f"{_BLOCK}.residual", Add(), (PREVIOUS, f"{_BLOCK}.attention")),
     Step(f"{_BLOCK}.norm_2", Norm("h.{i}.ln_2", "layer_norm_epsilon"), (f"{_BLOCK}.residual",)),

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import mindport.validate
 from mindport.validate.cli import main
+from tests.validate.small import SMALL, Small, make_small
 
 SCHEMA = json.loads((Path(mindport.validate.__file__).parent / "verdict.schema.json").read_text())
 
@@ -20,6 +21,27 @@ def frameworks():
     """Skip a test where a framework is missing."""
     for name in ("torch", "transformers", "mindspore"):
         pytest.importorskip(name)
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(checkpoint):
+    """Return the folder of a small network's random weights."""
+
+    def make(architecture, head, config=None):
+        return checkpoint(architecture, head, **{**SMALL[architecture], **(config or {})})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small(small_checkpoint):
+    """Return a small network in NumPy, which needs no framework."""
+
+    def make(architecture, head, dtype="float32", config=None, **shape) -> Small:
+        folder = small_checkpoint(architecture, head, config)
+        return make_small(folder, architecture, head, dtype, **shape)
+
+    return make
 
 
 @pytest.fixture

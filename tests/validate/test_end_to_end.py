@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from mindport.migrate.architectures import architecture_names
+from mindport.migrate.architecture import network_order
+from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.migrate.config import read_config_file
 from mindport.migrate.porting import port, prepare
 from mindport.validate import embedded_checkpoint
 from mindport.validate.cli import main
@@ -29,6 +31,15 @@ pytestmark = [
 ]
 
 
+def tap_names(name, detail=True):
+    """Return the taps of an embedded model with its default head, in network order."""
+    architecture = load_architecture(name)
+    head = architecture.heads[architecture.default_head]
+    config = read_config_file(embedded_checkpoint(name) / "config.json")
+    taps = network_order(head.taps, config[architecture.layers])
+    return [tap.name for tap in taps if detail or not tap.detail]
+
+
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("name", architecture_names())
 def test_embedded_weights_pass_with_their_prompts(validate, name, mode):
@@ -37,7 +48,10 @@ def test_embedded_weights_pass_with_their_prompts(validate, name, mode):
     assert verdict["identity"]["reference"]["framework"] == "torch"
     assert verdict["identity"]["candidate"]["framework"] == "mindspore"
     assert verdict["identity"]["candidate"]["mode"] == mode
-    assert len(verdict["taps"]) >= 14
+    assert verdict["policy"]["name"] == "derived"
+    assert [tap["name"] for tap in verdict["taps"]] == tap_names(name)
+    assert not any(tap["own_fault"] for tap in verdict["taps"])
+    assert verdict["diagnosis"] == []
     assert verdict["load"]["candidate"]["missing"] == []
     prompts = verdict["prompts"]
     assert prompts["agreement"] == 1
@@ -64,6 +78,60 @@ def test_float16_passes(validate, name):
     code, verdict, output = validate(name, "--checkpoint", "random", "--dtype", "float16")
     assert code == 0, output
     assert verdict["identity"]["candidate"]["dtype"] == "float16"
+    assert verdict["policy"]["dtype"] == "float16"
+    # It is judged by what rounding to 11 bits does, not waved through.
+    for tap in verdict["taps"]:
+        assert 0 < tap["accumulated"]["candidate"]["rms"] <= tap["accumulated"]["candidate"][
+            "limit_rms"], tap["name"]  # fmt: skip
+        assert tap["facts"]["reference_rms"] > 20 * tap["deviation"], tap["name"]
+
+
+def changed(tmp_path, name, parameter, change):
+    """Return a ported folder with one parameter changed."""
+    ported = port(prepare(embedded_checkpoint(name), name), tmp_path / "changed")
+    tensors = load_file(ported / "model.safetensors")
+    tensors[parameter] = change(tensors[parameter])
+    (ported / "model.safetensors").unlink()
+    save_file(tensors, ported / "model.safetensors")
+    return ported
+
+
+UP = "transformer.h.1.mlp.c_fc.weight"
+
+
+def test_a_loose_policy_lets_a_small_fault_pass_and_says_so(validate, tmp_path):
+    ported = changed(tmp_path, "gpt2", UP, lambda array: array * np.float32(1 + 2e-5))
+    argv = ("gpt2", "--candidate-checkpoint", ported)
+    code, verdict, output = validate(*argv, "--policy", "community-1e-3")
+    assert (code, verdict["verdict"], verdict["policy"]["name"]) == (0, "pass", "community-1e-3")
+    assert (verdict["policy"]["atol"], verdict["policy"]["rtol"]) == (1e-3, 1e-3)
+    (notice,) = [n for n in verdict["notices"] if "--policy derived fails there" in n]
+    assert "block.1.up" in notice
+    assert notice.split()[0] in output
+    code, verdict, output = validate(*argv)
+    assert (code, verdict["first_faulty_tap"]) == (1, "block.1.up"), output
+    assert (verdict["diagnosis"][0]["cause"], verdict["diagnosis"][0]["confirmed"]) == (
+        "scaled", True)  # fmt: skip
+
+
+def test_figures_of_the_users_own_are_used(validate):
+    code, verdict, output = validate("gpt2", "--atol", "1e-12")
+    assert (code, verdict["policy"]["name"]) == (1, "user"), output
+    assert (verdict["policy"]["atol"], verdict["policy"]["rtol"]) == (1e-12, 0)
+    assert "times the tolerance" in verdict["headline"]
+    assert not any(tap["own_fault"] for tap in verdict["taps"])
+
+
+def test_blocks_alone_pass_and_place_a_fault_by_block(validate, tmp_path):
+    code, verdict, output = validate("gpt2", "--blocks-only")
+    assert code == 0, output
+    names = [tap["name"] for tap in verdict["taps"]]
+    assert names == tap_names("gpt2", detail=False)
+    assert verdict["notices"] == []
+    ported = changed(tmp_path, "gpt2", UP, np.zeros_like)
+    code, verdict, output = validate("gpt2", "--candidate-checkpoint", ported, "--blocks-only")
+    assert (code, verdict["first_faulty_tap"]) == (1, "block.1.mlp"), output
+    assert [tap["name"] for tap in verdict["taps"] if tap["own_fault"]] == ["block.1.mlp"]
 
 
 @pytest.mark.parametrize("name", architecture_names())
@@ -152,6 +220,9 @@ def test_what_cannot_run_here_exits_3(validate, argv, said):
         (("gpt2", "--batch", 0), "must be at least 1"),
         (("gpt2", "--length", 999), "positions"),
         (("gpt2", "--atol", -1), "at least 0"),
+        (("gpt2", "--policy", "derived", "--atol", 1e-3), "exclude each other"),
+        (("gpt2", "--policy", "community-1e-4", "--rtol", 0), "exclude each other"),
+        (("gpt2", "--policy", "lenient"), "lenient"),
         (("gpt2", "--inputs", "nowhere.npz"), "There is no inputs file"),
         (("gpt2", "--prompts", "nonsense"), "nonsense"),
         (("gpt2", "--checkpoint", "random", "--prompts", "topic"), "tokenizer"),

@@ -6,9 +6,12 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
+from mindport.validate.backend import Identity, LoadReport
+from mindport.validate.capture import Capture, CaptureManifest, save_capture
 from mindport.validate.case import Run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 
@@ -26,9 +29,21 @@ def interpreter(tmp_path):
     return make
 
 
-def run(python, tmp_path, timeout=20.0):
-    job = Job("candidate", Run("mindspore", "w", "CPU", "float32", "eager", "c"), python, tmp_path)
+RUN = Run("mindspore", "w", "CPU", "float32", "eager", "c")
+MANIFEST = CaptureManifest(
+    Identity("mindspore", "mindspore", "2", "CPU", "float32", "eager", "eager"),
+    LoadReport(1), {}, {}, ("logits",), (), {}, {"load": 1.0, "forward": 1.0}, 1,
+)  # fmt: skip
+
+
+def run_all(python, tmp_path, runs, timeout=20.0):
+    job = Job("candidate", (RUN,) * runs, python, tmp_path)
     return run_jobs([job], timeout)["candidate"]
+
+
+def run(python, tmp_path, timeout=20.0):
+    (result,) = run_all(python, tmp_path, 1, timeout)
+    return result
 
 
 def test_a_crash_is_told_with_its_last_words(interpreter, tmp_path):
@@ -70,7 +85,7 @@ def test_an_interpreter_without_mindport(interpreter, tmp_path):
 
 
 def test_what_the_worker_says_is_passed_on(interpreter, tmp_path):
-    folder = tmp_path / "candidate-capture"
+    folder = tmp_path / "candidate-0-capture"
     failure = '{"exit_code": %d, "message": "no such thing", "hint": "get one"}'
     script = f"printf '{failure % 3}' > {folder}.failure.json; exit 3"
     result = run(interpreter(script), tmp_path)
@@ -78,6 +93,73 @@ def test_what_the_worker_says_is_passed_on(interpreter, tmp_path):
     script = f"printf '{failure % 2}' > {folder}.failure.json; exit 2"
     with pytest.raises(MindportError, match="no such thing"):
         run(interpreter(script), tmp_path)
+
+
+def ready_capture(tmp_path):
+    """Return a capture that a stand-in can move into place."""
+    ready = tmp_path / "ready"
+    save_capture(ready, MANIFEST, {"logits": np.ones((1, 2), np.float32)}, None)
+    return ready
+
+
+def test_every_run_of_a_worker_has_its_own_outcome(interpreter, tmp_path):
+    """One start serves several runs; one that fails leaves the others what they are."""
+    ready = ready_capture(tmp_path)
+    failure = '{"exit_code": 3, "message": "no such dtype", "hint": ""}'
+    script = (
+        f'test "$#" = 8 && cp -r {ready} {tmp_path}/candidate-0-capture && '
+        f"printf '{failure}' > {tmp_path}/candidate-1-capture.failure.json && "
+        f"cp -r {ready} {tmp_path}/candidate-2-capture; exit 3"
+    )
+    first, second, third = run_all(interpreter(script), tmp_path, 3)
+    assert isinstance(first, Capture)
+    assert isinstance(third, Capture)
+    assert first.folder != third.folder
+    assert (second.side, second.reason) == ("candidate", "no such dtype")
+
+
+def test_what_was_done_before_a_crash_is_kept(interpreter, tmp_path):
+    ready = ready_capture(tmp_path)
+    script = f"cp -r {ready} {tmp_path}/candidate-0-capture; echo bang; exit 9"
+    first, *others = run_all(interpreter(script), tmp_path, 3)
+    assert first.tap("logits").shape == (1, 2)
+    assert [(o.reason, o.last_lines) for o in others] == [
+        ("The mindspore worker ended with exit code 9.", ("bang",))
+    ] * 2
+
+
+def test_what_was_done_before_the_time_ran_out_is_kept(interpreter, tmp_path):
+    ready = ready_capture(tmp_path)
+    script = f"cp -r {ready} {tmp_path}/candidate-0-capture; sleep 300"
+    first, second = run_all(interpreter(script), tmp_path, 2, timeout=2.0)
+    assert isinstance(first, Capture)
+    assert "did not finish within 2 s" in second.reason
+
+
+def test_each_run_reaches_the_worker(interpreter, tmp_path):
+    script = interpreter(f'shift 2; for word in "$@"; do echo "$word"; done > {tmp_path}/given')
+    run_all(script, tmp_path, 2)
+    files = [tmp_path / f"candidate-{n}" for n in (0, 1)]
+    given = [(f"{file}.json", f"{file}-capture") for file in files]
+    assert (tmp_path / "given").read_text().split() == [word for pair in given for word in pair]
+    assert all(Run.load(Path(run_file)) == RUN for run_file, _ in given)
+
+
+def test_an_interpreter_that_cannot_be_started(tmp_path):
+    path = tmp_path / "python"
+    path.write_text("not a program")
+    path.chmod(0o755)
+    first, second = run_all(path, tmp_path, 2)
+    assert "cannot be started" in first.reason
+    assert first == second
+
+
+def test_a_capture_of_another_version_is_not_read(tmp_path):
+    ready = ready_capture(tmp_path)
+    manifest = ready / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(ValueError, match="another version"):
+        Capture(ready)
 
 
 def test_finding_an_interpreter(tmp_path):

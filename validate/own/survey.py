@@ -11,7 +11,8 @@ from mindport.validate.case import Run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.own.candidate import own_backend, own_files, own_weights
 from mindport.validate.own.places import Place, write_places
-from mindport.validate.pipeline import Request, make_case, prepare_reference
+from mindport.validate.pipeline import make_case, prepare_reference
+from mindport.validate.request import Request
 
 
 def survey(request: Request) -> str:

@@ -21,7 +21,7 @@ from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.faults import apply_weight_fault
 from mindport.validate.inputs import make_inputs
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
-from mindport.validate.pipeline import Network, describe_network
+from mindport.validate.network import Network, describe_network
 from mindport.validate.selftest.trials import Stage, Trial
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Diagnosis, TapResult

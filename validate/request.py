@@ -1,0 +1,71 @@
+"""What the user asks ``validate`` for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindport.validate.checkpoints import EMBEDDED
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; every field has the default of the command line.
+
+    Attributes:
+        architecture: ``gpt2``, ``bert`` …
+        checkpoint: ``embedded``, ``random``, a path, or a model's name.
+        candidate_checkpoint: An already ported folder or file; None ports on the fly.
+        config_file: ``config.json`` for ``random``, or of weights that lie without one.
+        size: A named size for ``random``.
+        head: The head; None takes the checkpoint's.
+        inputs: A file of inputs; None makes random ones.
+        batch: Rows of random inputs.
+        length: Tokens of random inputs; None takes 64, or the number of positions if smaller.
+        seed: Of random inputs and weights.
+        policy: How the tolerance is chosen; None derives it, or takes ``atol`` and ``rtol``.
+        atol: Absolute tolerance.
+        rtol: Relative tolerance.
+        backend: The candidate's backend.
+        device: The candidate's device.
+        dtype: Of both sides.
+        mode: The candidate's mode.
+        python: The candidate's interpreter; None takes this one.
+        reference_python: The reference's interpreter.
+        prompts: A prompt task's name or file, or None.
+        prompt_limit: At most so many items of the task.
+        timeout: Seconds that a worker may take.
+        threads: CPU threads for each side; None leaves it to the frameworks.
+        blocks_only: Whether to capture blocks and not the operations inside them.
+        candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
+        taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
+        gradients: Whether to compare the loss and the gradient of every parameter too.
+    """
+
+    architecture: str
+    checkpoint: str = EMBEDDED
+    candidate_checkpoint: Path | None = None
+    config_file: Path | None = None
+    size: str | None = None
+    head: str | None = None
+    inputs: Path | None = None
+    batch: int = 4
+    length: int | None = None
+    seed: int = 0
+    policy: str | None = None
+    atol: float | None = None
+    rtol: float | None = None
+    backend: str = "mindspore"
+    device: str = "CPU"
+    dtype: str = "float32"
+    mode: str = "eager"
+    python: str | None = None
+    reference_python: str | None = None
+    prompts: str | None = None
+    prompt_limit: int | None = None
+    timeout: float = 900.0
+    threads: int | None = None
+    blocks_only: bool = False
+    candidate: str | None = None
+    taps_file: Path | None = None
+    gradients: bool = False
