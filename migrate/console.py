@@ -96,15 +96,23 @@ def write_report(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         DestinationError: If it cannot be written.
     """
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        DestinationError: If it cannot be written.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise DestinationError(
-            f"The report {path} cannot be written: {error.strerror or error}.",
-            "Choose another place.",
+            f"{path} cannot be written: {error.strerror or error}.", "Choose another place."
         ) from None
 
 

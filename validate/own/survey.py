@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.console import write_whole
 from mindport.migrate.errors import DestinationError, EnvironmentUnavailableError
 from mindport.validate.case import Run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
@@ -74,12 +75,6 @@ def write_mapping(path: Path, text: str, force: bool) -> None:
     Raises:
         DestinationError: If the file exists or cannot be written.
     """
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise DestinationError(f"{path} exists already.", "Add --force to replace it.") from None
-    except OSError as error:
-        raise DestinationError(
-            f"{path} cannot be written: {error.strerror or error}.", "Choose another place."
-        ) from None
+    if path.exists() and not force:
+        raise DestinationError(f"{path} exists already.", "Add --force to replace it.")
+    write_whole(path, text)

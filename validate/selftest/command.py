@@ -10,12 +10,11 @@ from rich.status import Status
 from rich.table import Table
 
 from mindport.migrate.architectures import architecture_names
-from mindport.migrate.console import command, err, out, write_report
+from mindport.migrate.console import command, err, out, write_report, write_whole
 from mindport.migrate.errors import (
     EXIT_ENVIRONMENT,
     EXIT_FAIL,
     EXIT_PASS,
-    DestinationError,
     MindportError,
 )
 from mindport.validate.selftest.markdown import selftest_page
@@ -176,13 +175,4 @@ def _write(path: Path, summary: Summary, outcomes: list[Outcome]) -> None:
              if name in ("correct", "seed")]  # fmt: skip
     flags = ["--sweep"] if context.params["sweep"] else []
     page = selftest_page(summary, outcomes, " ".join(["validate selftest", *flags, *given]))
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DestinationError(
-            f"The page {path} cannot be written: {error.strerror or error}.",
-            "Choose another place.",
-        ) from None
+    write_whole(path, page)
