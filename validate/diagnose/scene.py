@@ -121,7 +121,13 @@ def rounded_to(name: str) -> Callable[[np.ndarray], np.ndarray]:
     if name == "tf32":
         return tf32
     dtype = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}[name]
-    return lambda array: array.astype(np.float32).astype(dtype).astype(np.float64)
+
+    def rounded(array: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # scores of hidden keys have no place in float16
+            result: np.ndarray = array.astype(np.float32).astype(dtype).astype(np.float64)
+        return result
+
+    return rounded
 
 
 def shorter_formats(dtype: str) -> tuple[str, ...]:
