@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from mindport.validate import bits
-from mindport.validate.accumulate import CHUNK, Accumulator
-from mindport.validate.stored import StoredTensor
-from mindport.validate.streaming import compare_streams
+from mindport.validate.pairs import bits
+from mindport.validate.pairs.accumulate import CHUNK, Accumulator
+from mindport.validate.pairs.facts import compare_streams
+from mindport.validate.pairs.stored import StoredTensor
 
 BLOCKS, SEQ, WIDTH, VOCAB = 24, 1024, 1024, 8192
 NOISE = 3e-7  # relative to values of scale 1: what a correct port shows

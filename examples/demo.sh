@@ -18,7 +18,7 @@ for model in gpt2 bert; do
     for mode in eager graph; do
         run validate "$model" --candidate-checkpoint "./$model-ms" --mode "$mode" --prompts topic
     done
-    run validate "$model" --prompts sentiment --quiet
+    run validate "$model" --prompts sentiment --gradients --quiet
 done
 
-printf '\nBoth models were ported, and every layer and every label agrees with PyTorch.\n'
+printf '\nBoth models were ported, and every operation, gradient and label agrees with PyTorch.\n'

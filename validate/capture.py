@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from mindport.validate.backend import Identity, LoadReport
 from mindport.validate.gradient_capture import StoredGradients
-from mindport.validate.stored import StoredTensor
+from mindport.validate.pairs.stored import StoredTensor
 
 SCHEMA = 2
 _MANIFEST = "manifest.json"

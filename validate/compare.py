@@ -14,7 +14,7 @@ from mindport.validate.formula.recompute import Recomputed, View, recompute
 from mindport.validate.formula.rounding import PRECISIONS
 from mindport.validate.formula.validity import visible_keys
 from mindport.validate.metrics import Errors, errors_of, rms, whole_index
-from mindport.validate.streaming import PairFacts, compare_streams
+from mindport.validate.pairs.facts import PairFacts, compare_streams
 from mindport.validate.tolerance import (
     Limits,
     TolerancePolicy,

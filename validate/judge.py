@@ -14,7 +14,7 @@ from mindport.validate.compare import first_fault
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
-from mindport.validate.streaming import first_nonfinite
+from mindport.validate.pairs.facts import first_nonfinite
 from mindport.validate.tolerance import TolerancePolicy
 from mindport.validate.verdict import Diagnosis, Status, TapResult, Verdict
 

@@ -1,7 +1,7 @@
 """How far a tap is from what it should be, in units of the deviation that rounding predicts.
 
 What needs no prediction (largest difference, cosine, ULPs) is in
-:mod:`mindport.validate.streaming`.
+:mod:`mindport.validate.pairs.facts`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS
 from mindport.validate.metrics import Errors
-from mindport.validate.streaming import PairFacts
+from mindport.validate.pairs.facts import PairFacts
 
 Status = Literal["pass", "fail", "not-run"]
 EXIT_CODES: Mapping[Status, int] = {

@@ -60,7 +60,7 @@ def test_real_weights_pass(real, mode, tmp_path):
     assert done.exit_code == 0, done.output
     verdict = json.loads((tmp_path / "verdict.json").read_text())
     assert verdict["load"]["candidate"]["missing"] == []
-    assert all(tap["max_rel"] < 1 for tap in verdict["taps"])
+    assert all(tap["used"] < 1 for tap in verdict["taps"])
 
 
 def test_real_weights_go_there_and_back(real, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from mindport.validate.case import DEVICES, DTYPES, MODES
 from mindport.validate.diagnose.causes import CAUSES
 from mindport.validate.metrics import Errors
-from mindport.validate.streaming import Difference, PairFacts, SideFacts
+from mindport.validate.pairs.facts import Difference, PairFacts, SideFacts
 from mindport.validate.tolerance import POLICIES, USER
 from mindport.validate.verdict import SCHEMA as NUMBER
 from mindport.validate.verdict import Both, Diagnosis, TapResult, Verdict

@@ -123,9 +123,8 @@ def rounded_to(name: str) -> Callable[[np.ndarray], np.ndarray]:
     dtype = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}[name]
 
     def rounded(array: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # scores of hidden keys have no place in float16
-            result: np.ndarray = array.astype(np.float32).astype(dtype).astype(np.float64)
-        return result
+        with np.errstate(over="ignore"):  # what is too large for the format becomes infinite
+            return array.astype(np.float32).astype(dtype).astype(np.float64)
 
     return rounded
 

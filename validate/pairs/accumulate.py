@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mindport.validate import bits
+from mindport.validate.pairs import bits
 
 CHUNK = 1 << 16  # elements: with its scratch space about 1.5 MiB, which stays in a usual L2 cache
 _NEAR = 1 << 23

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mindport.validate import bits
+from mindport.validate.pairs import bits
 
 FLOATS = st.floats(width=32, allow_nan=False)
 FLOAT16 = np.arange(2**16, dtype=np.uint16).view(np.float16)

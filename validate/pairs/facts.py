@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mindport.validate import bits
-from mindport.validate.accumulate import CHUNK, Accumulator, Side, Totals
-from mindport.validate.stored import FlatReader, HeldTensor, TensorSource
+from mindport.validate.pairs import bits
+from mindport.validate.pairs.accumulate import CHUNK, Accumulator, Side, Totals
+from mindport.validate.pairs.stored import FlatReader, HeldTensor, TensorSource
 
 # A second thread gains little: the calls are so short that the two wait for the interpreter lock.
 THREADS = 1
