@@ -94,7 +94,8 @@ class Small:
             value = (wrong or {}).get(step.tap, evaluate)(step, given, setting)
             with np.errstate(over="ignore"):
                 variance = rounding_variance(step, given, value, setting, precision)
-                value = value + noise * np.sqrt(variance) * rng.standard_normal(value.shape)
+                error = noise * np.sqrt(variance) * rng.standard_normal(value.shape)
+            value = np.where(value == 0, value, value + error)  # a zero that was meant stays one
             if isinstance(step.operation, Score) and step.tap not in (wrong or {}):
                 value = hidden(step, value, setting, self.dtype)
             taps[step.tap] = self.rounded(value)

@@ -220,12 +220,13 @@ def _tables(
         sums = np.zeros((len(shown), found.shape[-1]))
         np.add.at(sums, place, error[valid])
         change = sums / counts[:, None]
-        value = expected.copy()
-        value[valid] += change[place]
         own = rows[number]
         first = np.zeros((len(shown), found.shape[-1]))
         first[place] = own[valid]
         touched = np.abs(change).max(1) > 1e-4 * np.abs(first).max()
+        # The others differ by rounding, and their mean would carry it from large values to small.
+        value = expected.copy()
+        value[valid] += np.where(touched[:, None], change, 0.0)[place]
         share = float(touched.mean())
         unrelated = _cosine((first + change)[touched], first[touched]) < _UNRELATED
         cause = "random-weight" if share > _RARE and unrelated else "changed-weight"
