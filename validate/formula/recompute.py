@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mindport.migrate.computation import Softmax, Step
+from mindport.migrate.computation import Mix, Project, Score, Softmax, Step
 from mindport.validate.formula.operations import Setting, evaluate
 from mindport.validate.formula.rounding import Precision, rounding_variance
 from mindport.validate.formula.validity import valid_elements
@@ -157,7 +157,7 @@ def _isolate(
     direct = all(b.value is b.copies[0] for b in before)
     values = [b.value for b in before]
     value = evaluate(step, values, course.setting)
-    if not all(_is_near(b.value, exact[n].value) for b, n in zip(before, step.inputs, strict=True)):
+    if not _shares_errors(step, values, [exact[name].value for name in step.inputs]):
         variance = rounding_variance(step, values, value, course.setting, course.precision)
     has = tap(step.tap)
     usable = has is not None and has.shape == value.shape and bool(np.isfinite(has).all())
@@ -171,9 +171,19 @@ def _isolate(
     return View(value, _spread(step, result, valid, course.precision), direct=False)
 
 
-def _is_near(own: np.ndarray, exact: np.ndarray) -> bool:
-    distance = np.linalg.norm((own - exact).ravel())
-    return bool(distance <= _NEAR * np.linalg.norm(exact.ravel()))
+def _shares_errors(step: Step, own: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> bool:
+    """Return whether the rounding errors of the exact inputs serve for a side's own.
+
+    Those of a product, which are dear to compute, hardly depend on its value: its terms count. An
+    element of a sum or an activation can be next to zero on one side and ten times that on the
+    other, and its errors with it.
+    """
+    if not isinstance(step.operation, (Project, Score, Mix)):
+        return False
+    for mine, theirs in zip(own, exact, strict=True):
+        if not np.linalg.norm((mine - theirs).ravel()) <= _NEAR * np.linalg.norm(theirs.ravel()):
+            return False
+    return True
 
 
 def _spread(step: Step, carried: _Carried, valid: np.ndarray, precision: Precision) -> np.ndarray:
@@ -189,8 +199,8 @@ def _spread(step: Step, carried: _Carried, valid: np.ndarray, precision: Precisi
         # A hidden key's weight is zero and so has no relative error; the seen ones alone tell.
         seen = np.abs(value) > precision.smallest
         total = np.sum(np.where(seen, square / size, 0.0), -1, keepdims=True)
-        shared: np.ndarray = total / np.maximum(seen.sum(-1, keepdims=True), 1)
-        return np.sqrt(shared * size)
+        shared: np.ndarray = np.sqrt(total / np.maximum(seen.sum(-1, keepdims=True), 1) * size)
+        return shared
     counted = valid if valid.ndim == value.ndim else valid[..., None]
     counted = np.broadcast_to(counted, value.shape)
     square = np.where(counted, square, 0.0)
