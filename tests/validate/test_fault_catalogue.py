@@ -148,7 +148,7 @@ def difference(tap, right, largest=np.max):
 
 
 @pytest.mark.mindspore
-@pytest.mark.xdist_group("frameworks")
+@pytest.mark.xdist_group("more-frameworks")
 @pytest.mark.parametrize(("fault", "name"), CASES)
 def test_shows_first_where_it_says(ported, seen, tmp_path, fault, name):
     right = ported(fault, name)
@@ -177,7 +177,7 @@ SWEPT = [
 
 
 @pytest.mark.mindspore
-@pytest.mark.xdist_group("frameworks")
+@pytest.mark.xdist_group("more-frameworks")
 @pytest.mark.parametrize(("fault", "name"), SWEPT)
 def test_severities_go_from_gross_to_subtle(ported, tmp_path, fault, name):
     right = ported(fault, name)
@@ -215,7 +215,7 @@ def test_names_are_unique():
 
 
 @pytest.mark.mindspore
-@pytest.mark.xdist_group("frameworks")
+@pytest.mark.xdist_group("more-frameworks")
 def test_the_backend_breaks_what_a_run_asks_for(ported, monkeypatch):
     # A device can be chosen once in a process, and other tests share this one.
     monkeypatch.setattr("mindport.validate.backends.mindspore._select_device", lambda *_: None)

@@ -123,7 +123,7 @@ def benches(checkpoint, tmp_path_factory):
 
 @pytest.mark.torch
 @pytest.mark.mindspore
-@pytest.mark.xdist_group("frameworks")
+@pytest.mark.xdist_group("more-frameworks")
 class TestNetworks:
     """With both frameworks."""
 

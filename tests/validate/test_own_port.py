@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "own_port" / "my_port.py"
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.mindspore,
-    pytest.mark.xdist_group("frameworks"),
+    pytest.mark.xdist_group("more-frameworks"),
 ]
 
 

@@ -139,7 +139,7 @@ def test_faults_that_are_none(text, size, said):
 @pytest.mark.torch
 @pytest.mark.mindspore
 @pytest.mark.slow
-@pytest.mark.xdist_group("frameworks")
+@pytest.mark.xdist_group("more-frameworks")
 @pytest.mark.usefixtures("frameworks")
 def test_the_command_on_a_few_trials(tmp_path):
     report = tmp_path / "selftest.json"
