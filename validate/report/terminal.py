@@ -124,7 +124,7 @@ def _tap_row(tap: TapResult, first: bool) -> tuple[str, ...]:
         f"{accumulated.candidate.rms:.3g}" if accumulated else "-",
         f"{alone.candidate.rms:.3g}" if alone else "-",
         _percent(tap.used),
-        f"{tap.facts.cosine:.9f}",
+        f"{tap.facts.cosine:.7f}",
         mark,
     )
 
@@ -142,8 +142,7 @@ def _print_diagnosis(console: Console, verdict: Verdict) -> None:
             continue
         console.print(
             f"[bold]why? [/]{found.tap}{also}: {CAUSES[found.cause]}: {escape(found.detail)} "
-            f"[bold]({how})[/]",
-            soft_wrap=True,
+            f"[bold]({how})[/]"
         )
 
 
