@@ -200,9 +200,8 @@ def _spread(step: Step, carried: _Carried, valid: np.ndarray, precision: Precisi
         seen = np.abs(value) > precision.smallest
         total = np.sum(np.where(seen, square / size, 0.0), -1, keepdims=True)
         count = np.maximum(seen.sum(-1, keepdims=True), 1)
-        # Next to nothing, a weight errs by what the row does, not by a share of itself.
-        row = square.sum(-1, keepdims=True) / count
-        shared: np.ndarray = np.sqrt(total / count * size + row)
+        share = total / count * size
+        shared: np.ndarray = np.sqrt(share + precision.underflow)
         return shared
     counted = valid if valid.ndim == value.ndim else valid[..., None]
     counted = np.broadcast_to(counted, value.shape)

@@ -77,6 +77,12 @@ class Precision:
         """Variance of the relative error of one operation inside a kernel."""
         return float(ROUNDING * self.inner**2)
 
+    @property
+    def underflow(self) -> float:
+        """Variance of the error next to zero: there the spacing is fixed, or all is flushed."""
+        spacing = (self.smallest * 2 * self.unit) ** 2
+        return spacing + self.smallest**2 if self.unit == self.inner else spacing
+
     def ulps(self, function: str) -> float:
         """Return the variance of the relative error of a function of one variable."""
         return float((2 * ULPS[function] * self.inner) ** 2 / 3)
@@ -111,10 +117,7 @@ def rounding_variance(
         Like ``value``; never zero, so that a quotient by it is finite.
     """
     variance = _variance(step, inputs, value, setting, precision)
-    # Subnormal results are rounded to a fixed spacing, or flushed.
-    result: np.ndarray = variance + (precision.smallest * 2 * precision.unit) ** 2
-    if precision.unit == precision.inner:
-        result = result + precision.smallest**2
+    result: np.ndarray = variance + precision.underflow
     return result
 
 
