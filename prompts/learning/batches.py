@@ -8,18 +8,16 @@ import numpy as np
 
 from mindport.migrate.errors import MindportError
 from mindport.prompts.dataset import PromptDataset, tidy
-from mindport.prompts.encode import EncodedPrompt, check_shape, encode_prompt
+from mindport.prompts.encode import EncodedPrompt, PromptEncoder
 from mindport.prompts.learning.data import LearningData, PromptSet
 from mindport.prompts.learning.methods import load_method
 from mindport.prompts.learning.model import LabelWords
 from mindport.prompts.learning.settings import LearningSettings
 from mindport.prompts.task import Task
-from mindport.prompts.template import Shape
+from mindport.prompts.template import Shape, Template
 from mindport.prompts.tokenizer import PromptTokenizer
 
 _SHOWN = 5
-# The mean of the words' logits; both names of it.
-_AGGREGATES = ("mean_logit", "mean_log")
 
 
 def make_data(
@@ -54,8 +52,7 @@ def make_data(
             f"It has: {', '.join(task.templates)}.",
         )
     template = task.templates[shape]
-    check_shape(template, tokenizer, shape)
-    words = _label_words(task, tokenizer, template.answer_follows_space)
+    words = _label_words(task, tokenizer, template)
     slots = settings.tokens if load_method(settings.method).SLOTS else 0
     if slots >= positions:
         raise MindportError(
@@ -63,11 +60,12 @@ def make_data(
             "Learn fewer.",
         )
 
+    encoder = PromptEncoder(
+        template, task.verbalizer, tokenizer, shape=shape, max_length=positions - slots
+    )
+
     def encode(data: PromptDataset) -> PromptSet:
-        encoded = [
-            encode_prompt(template, row, tokenizer, shape=shape, max_length=positions - slots)
-            for row in data
-        ]
+        encoded = [encoder.encode(row) for row in data]
         return _with_slots(
             encoded, data, task.verbalizer.labels, shape, settings, slots, tokenizer.pad_id
         )
@@ -101,27 +99,39 @@ def _check_apart(train: PromptDataset, evaluation: PromptDataset) -> None:
         )
 
 
-def _label_words(task: Task, tokenizer: PromptTokenizer, after_space: bool) -> LabelWords:
+def _label_words(task: Task, tokenizer: PromptTokenizer, template: Template) -> LabelWords:
+    """Return the label words, each one token.
+
+    Raises:
+        MindportError: If the task scores otherwise, or a word is more than one token.
+    """
     verbalizer = task.verbalizer
-    kind = getattr(getattr(task, "calibration", None), "kind", "none")
     for name, value, known in (
-        ("aggregate", verbalizer.aggregate, _AGGREGATES),
-        ("normalize", getattr(verbalizer, "normalize", "none"), ("none",)),
-        ("calibration", kind, ("none",)),
+        ("aggregate", verbalizer.aggregate, "mean_log"),
+        ("normalize", verbalizer.normalize, "none"),
+        ("calibration", task.calibration.kind, "none"),
     ):
-        if value not in known:
+        if value != known:
             raise MindportError(
                 f"The task {task.name!r} scores with {name}: {value}, which no prompt is learned "
                 "for.",
-                f"Learning knows {name}: {known[-1]}; leave the key out of the task.",
+                f"Learning knows {name}: {known}; leave the key out of the task.",
             )
-    tokens = verbalizer.token_ids(tokenizer, after_space=after_space)
-    weights = np.zeros((len(tokens), sum(map(len, tokens))), np.float32)
-    end = 0
-    for label, ids in enumerate(tokens):
-        weights[label, end : end + len(ids)] = 1 / len(ids)
-        end += len(ids)
-    return LabelWords(np.array([i for ids in tokens for i in ids], np.int64), weights)
+    tokens = verbalizer.token_ids(tokenizer, after_space=template.answer_follows_space)
+    weights = np.zeros((len(verbalizer.labels), len(tokens)), np.float32)
+    columns = []
+    for place, ((label, answer), parts) in enumerate(zip(verbalizer.answers, tokens, strict=True)):
+        if len(parts) != 1 or len(parts[0]) != 1:
+            text = " … ".join(word.text for word in answer)
+            raise MindportError(
+                f"{text!r}, a word of label {verbalizer.labels[label]!r}, is "
+                f"{sum(map(len, parts))} tokens; prompts are learned for words of one token, at "
+                "one [Z].",
+                "Choose another word, or another template.",
+            )
+        columns.append(parts[0][0])
+        weights[label, place] = 1 / len(verbalizer.label_words[verbalizer.labels[label]])
+    return LabelWords(np.array(columns, np.int64), weights)
 
 
 def _with_slots(
@@ -136,19 +146,20 @@ def _with_slots(
     """Put the slots in: at the start, or just before the answer."""
     prompts, rows, slots = [], [], []
     for prompt in encoded:
+        (row,) = prompt.rows
         if settings.place == "start":
             at = 1 if shape == "cloze" else 0  # after [CLS]
         else:  # a language model answers behind the last token, a masked one at the mask
-            at = prompt.row if shape == "cloze" else prompt.row + 1
+            at = row if shape == "cloze" else row + 1
         prompts.append(np.insert(np.array(prompt.ids, np.int64), at, [pad] * count))
-        moves = at <= prompt.row or (shape == "prefix" and settings.place == "answer")
-        rows.append(prompt.row + count * moves)
+        moves = at <= row or shape == "prefix"  # a language model answers at the last token
+        rows.append(row + count * moves)
         slots.append(at + np.arange(count, dtype=np.int64))
     known = {label: index for index, label in enumerate(labels)}
-    for row in data:
-        if row.label not in known:
+    for example in data:
+        if example.label not in known:
             raise MindportError(
-                f"{data.source}: the label {row.label!r} of row {row.id!r} has no words.",
+                f"{data.source}: the label {example.label!r} of row {example.id!r} has no words.",
                 f"The task has: {', '.join(labels)}.",
             )
     return PromptSet(

@@ -53,7 +53,9 @@ class PromptSet:
 
     def plain(self) -> PromptSet:
         """Return the same prompts without slots: what zero shot asks."""
-        prompts = tuple(np.delete(ids, at) for ids, at in zip(self.prompts, self.slots, strict=True))
+        prompts = tuple(
+            np.delete(ids, at) for ids, at in zip(self.prompts, self.slots, strict=True)
+        )
         before = (self.slots <= self.rows[:, None]).sum(axis=1)
         return PromptSet(self.ids, prompts, self.rows - before, self.slots[:, :0], self.labels)
 
@@ -149,14 +151,19 @@ class LearningData:
         content = json.loads((folder / "data.json").read_text(encoding="utf-8"))
         arrays = load_file(str(folder / "data.safetensors"))
         digest = content.pop("digest")
-        sets = {name: _set_of(name, content.pop(f"{name}_ids"), arrays)
-                for name in ("train", "evaluation")}  # fmt: skip
         data = cls(
-            **{**content, "labels": tuple(content["labels"])},
+            task=content["task"],
+            task_version=content["task_version"],
+            shape=content["shape"],
+            template=content["template"],
+            labels=tuple(content["labels"]),
+            pad=content["pad"],
+            positions=content["positions"],
             words=LabelWords(arrays["columns"], arrays["weights"]),
             start=arrays["start"],
             allowed=arrays["allowed"],
-            **sets,
+            train=_set_of("train", content["train_ids"], arrays),
+            evaluation=_set_of("evaluation", content["evaluation_ids"], arrays),
         )
         if data.digest != digest:
             raise ValueError(f"{folder} is not what was saved")

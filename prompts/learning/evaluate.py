@@ -44,7 +44,7 @@ class Evaluation:
 
     @property
     def right(self) -> np.ndarray:
-        """bool (items,), whether the prediction is true."""
+        """Bool (items,), whether the prediction is true."""
         found: np.ndarray = self.predictions == self.labels
         return found
 

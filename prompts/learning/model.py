@@ -99,7 +99,7 @@ class LearnableModel(Protocol):
 
         Returns:
             The mean cross entropy of the labels under the softmax over the label logits; the label
-            logits, float32 (batch, labels); the float32 gradient of the loss by every learned array.
+            logits, float32 (batch, labels); by learned array, the float32 gradient of the loss.
         """
         ...
 

@@ -147,6 +147,8 @@ class LearningResult:
 def _record(entry: Mapping[str, Any]) -> StepRecord:
     search = entry["search"]
     if search is not None:
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in search.items()}
+        lists: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in search.items()
+        }
         search = Search(**lists)
     return StepRecord(**{**entry, "search": search})

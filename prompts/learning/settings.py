@@ -74,7 +74,7 @@ class LearningSettings:
             if isinstance(whole, bool) or not isinstance(whole, int) or whole < least:
                 raise MindportError(f"{name} must be a whole number from {least} up, not {whole}.")
         if self.learning_rate is not None and not (
-            0 < self.learning_rate and math.isfinite(self.learning_rate)
+            self.learning_rate > 0 and math.isfinite(self.learning_rate)
         ):
             raise MindportError(
                 f"learning_rate must be a finite number above 0, not {self.learning_rate}."

@@ -118,9 +118,7 @@ class Training:
         return looks >= self.settings.patience
 
 
-def train(
-    model: LearnableModel, data: LearningData, settings: LearningSettings
-) -> LearningResult:
+def train(model: LearnableModel, data: LearningData, settings: LearningSettings) -> LearningResult:
     """Learn a prompt and return the result; :class:`Training` tells of every step as well."""
     training = Training(model, data, settings)
     for _ in training.run():
@@ -131,7 +129,7 @@ def train(
 def _set_aside(
     prompts: PromptSet, settings: LearningSettings
 ) -> tuple[PromptSet, PromptSet | None]:
-    """Return the rows to learn from and those to choose the step by, the same share of each label."""
+    """Return rows to learn from and rows to choose the step by, the same share of each label."""
     if settings.validation == 0:
         return prompts, None
     rng = np.random.default_rng((settings.seed, 5))

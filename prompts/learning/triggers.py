@@ -26,9 +26,7 @@ class Divergence:
     reason: str
 
 
-def first_divergence(
-    reference: StepRecord, candidate: StepRecord, allowed: float
-) -> Divergence:
+def first_divergence(reference: StepRecord, candidate: StepRecord, allowed: float) -> Divergence:
     """Explain a step in which two searches that were alike so far chose different tokens.
 
     Both sides tried a list of tokens and took the one with the lowest loss. Another choice is
@@ -64,7 +62,9 @@ def _not_tried(step: int, mine: Search, theirs: Search) -> Divergence:
     others = dict(zip(theirs.tokens, theirs.scores, strict=True))
     error = max((abs(scores[t] - others[t]) for t in scores.keys() & others.keys()), default=0.0)
     short = max(_short(mine, theirs.chosen), _short(theirs, mine.chosen))
-    reason = f"a token was not tried that fell {short:.2g} short, and promises differ by {error:.2g}"
+    reason = (
+        f"a token was not tried that fell {short:.2g} short, and promises differ by {error:.2g}"
+    )
     return Divergence(step, short <= 2 * error, reason)
 
 

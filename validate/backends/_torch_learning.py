@@ -1,4 +1,4 @@
-"""A ``transformers`` model that a prompt is learned on: its weights stay, its inputs are learned."""
+"""A ``transformers`` model that a prompt is learned on: its weights stay as they are."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class TorchLearnable:
 
     def embeddings(self) -> np.ndarray:
         """Return the table of token embeddings."""
-        return self._table
+        table: np.ndarray = self._table
+        return table
 
     def wide(self) -> TorchLearnable:
         """Return the same network in float64 on the CPU."""

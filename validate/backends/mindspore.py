@@ -24,8 +24,8 @@ from mindport.validate.backends._mindspore_run import (
     to_tensors,
 )
 from mindport.validate.case import Case, Run
-from mindport.validate.learning.network import network_sizes, no_words, table_name
 from mindport.validate.faults import apply_network_fault
+from mindport.validate.learning.network import network_sizes, no_words, table_name
 
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"

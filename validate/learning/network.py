@@ -37,7 +37,9 @@ def network_sizes(architecture: Architecture, head: Head, config: Mapping[str, A
 def word_embeddings(head: Head) -> str:
     """Return the module, relative to the body, whose table the token ids are looked up in."""
     lookups = (s.operation for s in head.steps if isinstance(s.operation, Lookup))
-    return next(module for l in lookups for module, given in l.tables if given == "input_ids")
+    return next(
+        module for lookup in lookups for module, given in lookup.tables if given == "input_ids"
+    )
 
 
 def table_name(head: Head, dialect: Dialect) -> str:

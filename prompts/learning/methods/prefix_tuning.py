@@ -1,7 +1,7 @@
 """Prefix tuning: keys and values, in every layer, that every token can attend to.
 
-Sources: X. L. Li, P. Liang, *Prefix-Tuning*, ACL 2021; X. Liu et al., *P-Tuning v2*, ACL 2022, which
-learns them directly, as we do. They take no position: the prompt's own begin at 0.
+Sources: X. L. Li, P. Liang, *Prefix-Tuning*, ACL 2021; X. Liu et al., *P-Tuning v2*, ACL 2022,
+which learns them directly, as we do. They take no position: the prompt's own begin at 0.
 """
 
 from __future__ import annotations
