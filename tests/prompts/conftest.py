@@ -100,6 +100,7 @@ def plan(task, bpe):
 
 @pytest.fixture
 def rows(plan) -> np.ndarray:
-    """Random logits, float32 (items, vocabulary)."""
+    """Random logits, float32 (items, rows_per_item, vocabulary)."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(len(plan), plan.tokenizer_size)).astype(np.float32)
+    shape = (plan.items, plan.rows_per_item, plan.tokenizer_size)
+    return rng.normal(size=shape).astype(np.float32)
