@@ -220,8 +220,13 @@ def _hide(word: Tokens, hidden: int) -> Fill:
 
 
 def common_prefix(prompts: Sequence[EncodedPrompt]) -> tuple[int, ...]:
-    """Return the tokens that all prompts begin with, leaving each at least one of its own."""
+    """Return the tokens that all prompts begin with, leaving each at least one of its own.
+
+    One prompt alone shares nothing.
+    """
     ids = [prompt.ids for prompt in prompts]
+    if len(ids) < 2:
+        return ()
     length = min(map(len, ids)) - 1
     first, last = min(ids), max(ids)
     same = next((i for i in range(length) if first[i] != last[i]), length)
