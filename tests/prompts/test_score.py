@@ -211,7 +211,7 @@ def test_a_row_that_is_not_finite_is_never_a_label(plan, rows, value):
 def test_an_input_of_the_calibration_that_is_not_finite(planned):
     plan, rows = planned(inputs=2, calibration="contextual")
     rows[6, 2, 0] = np.nan
-    with pytest.raises(MindportError, match="1 of 7 items .*: without content: 'p1'"):
+    with pytest.raises(MindportError, match=r"1 of 7 items .*: without content: 'p1'"):
         score_rows(plan, rows)
 
 
