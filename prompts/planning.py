@@ -92,6 +92,13 @@ def make_plan(
         else read_masked(tokens, pseudo=verbalizer.masks == "pseudo")
     )
     longest = max((len(c.ids) for c in reading.continuations), default=0)
+    if longest >= max_length:
+        raise MindportError(
+            f"The longest label word needs {longest} tokens behind the prompt, but a prompt may "
+            f"have {max_length} in all.",
+            "Allow more tokens, or choose shorter words.",
+        )
+    priors = [_content_free(template.parts, text) for text in task.calibration.inputs]
     encoder = PromptEncoder(
         template,
         verbalizer,
@@ -99,8 +106,9 @@ def make_plan(
         shape=architecture_shape,
         max_length=max_length - longest,
         shots=shots,
+        questions=[*data, *priors],
+        answer=max(sum(map(len, fill)) for fill in reading.fills),
     )
-    priors = [_content_free(template.parts, text) for text in task.calibration.inputs]
     prompts = [
         [encoder.encode(example, fill, allow_empty=i >= len(data)) for fill in reading.fills]
         for i, example in enumerate([*data, *priors])

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
-from mindport.prompts import InputExample, Plan, PromptDataset, Task, Template, make_plan
+from mindport.prompts import (
+    InputExample,
+    Plan,
+    PromptDataset,
+    Task,
+    Template,
+    Verbalizer,
+    make_plan,
+)
 from mindport.prompts.task import DataFile
 
 FAMILIES = ("prefix", "cloze")
@@ -105,6 +113,31 @@ def test_only_the_end_of_the_text_is_cut(task, tokenizers, shape):
     else:
         assert ids == [*whole[:11], whole[-1]]
         assert cut_row == row == 3
+
+
+@pytest.mark.parametrize("masks", ["joint", "pseudo"])
+def test_all_words_are_asked_behind_the_same_text(task, wordpiece, masks):
+    verbalizer = Verbalizer({"a": ["bad", "bad film"], "b": ["good sport film"]}, masks=masks)
+    made = replace(task, verbalizer=verbalizer)
+    data = PromptDataset((InputExample("1", "great " * 50, "a"),))
+    plan = make_plan(made, wordpiece, architecture_shape="cloze", max_length=20, dataset=data)
+    prompts = [
+        batch.input_ids[place, : batch.lengths[place]].tolist()
+        for batch in plan.batches
+        for place in range(len(batch.items))
+    ]
+    assert len(prompts) == (3 if masks == "joint" else 1 + 2 + 3)
+    (great,) = wordpiece.encode("great")
+    assert {ids.count(great) for ids in prompts} == {20 - 8}  # CLS it was, three tokens, . SEP
+    assert {len(ids) for ids in prompts} == {18, 19, 20}
+    assert plan.truncated_items == (0,)
+
+
+@pytest.mark.parametrize("max_length", [1, 2])
+def test_no_room_for_the_words(task, bpe, max_length):
+    made = replace(task, verbalizer=Verbalizer({"negative": ["bad"], "positive": ["good was film"]}))
+    with pytest.raises(MindportError, match=f"needs 2 tokens behind .* {max_length} in all"):
+        make_plan(made, bpe, architecture_shape="prefix", max_length=max_length)
 
 
 def test_no_room_for_the_text(task, bpe, wordpiece):
