@@ -95,10 +95,21 @@ class Task:
         """
         if sampler is None and self.shots is None:
             return Shots()
-        examples = () if sampler is None else sampler(self.read_shot_pool())
+        examples = () if sampler is None else sampler(self._balanced_pool())
         if self.shots is None:
             return Shots(examples)
         return Shots(examples, self.shots.delimiter, self.shots.instruction)
+
+    def _balanced_pool(self) -> PromptDataset:
+        pool = self.read_shot_pool()
+        found = {example.label for example in pool}
+        absent = [label for label in self.verbalizer.labels if label not in found]
+        if absent:
+            raise MindportError(
+                f"{pool.source}: no row has the label {absent[0]!r}.",
+                "Demonstrations are drawn from every label; add rows of it.",
+            )
+        return pool
 
     def _read(self, path: Path) -> PromptDataset:
         return PromptDataset.from_file(
