@@ -14,7 +14,7 @@ from mindport.prompts.encode import TOKENIZATION, EncodedPrompt, Fill, PromptEnc
 from mindport.prompts.plan import Batch, Continuation, Plan, PlannedWord
 from mindport.prompts.shots import NO_SHOTS, Shots
 from mindport.prompts.task import Task
-from mindport.prompts.template import Part, Shape
+from mindport.prompts.template import Part, Shape, Template
 from mindport.prompts.tokenizer import PromptTokenizer
 
 # Widths are rounded up to this, so that a graph-mode backend compiles few shapes.
@@ -84,7 +84,7 @@ def make_plan(
     shots = NO_SHOTS if shots is None else shots
     data = task.read_data() if dataset is None else dataset
     data = data if limit is None else data.take(limit)
-    _check_shots(shots, data)
+    _check_shots(shots, data, template)
     tokens = verbalizer.token_ids(tokenizer, after_space=template.answer_follows_space)
     reading = (
         read_continued(tokens)
@@ -246,9 +246,12 @@ def _content_free(parts: Sequence[Part], text: str) -> InputExample:
     return InputExample(id=f"without content: {text!r}", text=text, label="", meta=fields)
 
 
-def _check_shots(shots: Shots, data: PromptDataset) -> None:
-    asked = {tidy(example.text) for example in data}
-    known = [example for example in shots.examples if tidy(example.text) in asked]
+def _check_shots(shots: Shots, data: PromptDataset, template: Template) -> None:
+    if not shots.examples:
+        return
+    # All that the template shows, and not the text alone: rows may share one of two texts.
+    asked = {template.render(example) for example in data}
+    known = [example for example in shots.examples if template.render(example) in asked]
     if known:
         raise MindportError(
             f"The demonstration {known[0].id!r} is one of the rows that are asked.",
