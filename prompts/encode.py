@@ -145,17 +145,33 @@ class PromptEncoder:
         """Yield role and tokens of each piece of a prompt; ``answer`` has those of each [Z]."""
         space = self._space if follows_delimiter else ""
         answers = iter(answer)
-        for segment in self._template.segments(example):
+        segments = self._template.segments(example)
+        for segment, following in zip(segments, (*segments[1:], None), strict=True):
             if segment.role == "answer":
                 yield "answer", next(answers, ())
+            elif segment.role == "words" and following and not following.value[:1].isspace():
+                yield "words", self._before_word(space + segment.value)
             else:
                 yield segment.role, self._tokenizer.encode(space + segment.value)
             space = ""
 
+    def _before_word(self, text: str) -> list[int]:
+        """Return the tokens of a text behind which a word stands without a space.
+
+        Byte-level BPE keeps the last character of white space apart there: two line breaks are one
+        token at the end of a text, and two tokens before a word.
+        """
+        if not text[-2:].isspace():
+            return self._tokenizer.encode(text)
+        return [*self._tokenizer.encode(text[:-1]), *self._tokenizer.encode(text[-1])]
+
     def _encode_shots(self, shots: Shots, questions: Sequence[InputExample]) -> list[int]:
         """Return instruction and demonstrations, each with the delimiter behind it."""
         lead: list[int] = []
-        delimiter = self._tokenizer.encode(self._delimiter)
+        first = self._template.parts[0]
+        spaced = self._space or (first.role == "words" and first.value[0].isspace())
+        encode = self._tokenizer.encode if spaced else self._before_word
+        delimiter = encode(self._delimiter)
         if shots.instruction.strip():
             lead += [*self._tokenizer.encode(shots.instruction), *delimiter]
         if not shots.examples:

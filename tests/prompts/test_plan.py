@@ -135,7 +135,8 @@ def test_all_words_are_asked_behind_the_same_text(task, wordpiece, masks):
 
 @pytest.mark.parametrize("max_length", [1, 2])
 def test_no_room_for_the_words(task, bpe, max_length):
-    made = replace(task, verbalizer=Verbalizer({"negative": ["bad"], "positive": ["good was film"]}))
+    words = {"negative": ["bad"], "positive": ["good was film"]}
+    made = replace(task, verbalizer=Verbalizer(words))
     with pytest.raises(MindportError, match=f"needs 2 tokens behind .* {max_length} in all"):
         make_plan(made, bpe, architecture_shape="prefix", max_length=max_length)
 
