@@ -72,8 +72,13 @@ def run_plan(
 
     Returns:
         float32 (items, plan.rows_per_item, vocabulary).
+
+    Raises:
+        ValueError: If ``items`` is empty or holds what the plan has not.
     """
     wanted = sorted(range(plan.items) if items is None else set(items))
+    if not wanted or wanted[0] < 0 or wanted[-1] >= plan.items:
+        raise ValueError(f"items must be some of 0 to {plan.items - 1}, not {wanted}")
     place_of = {item: place for place, item in enumerate(wanted)}
     result: np.ndarray | None = None
     run = _planned if optimised else _one_by_one
@@ -82,7 +87,7 @@ def run_plan(
             result = allocate((len(wanted), plan.rows_per_item, logits.shape[-1]))
         result[place_of[item], row] = logits
     if result is None:
-        raise ValueError("no items to run")
+        raise AssertionError("a plan has a prompt for every item")
     return result
 
 

@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from mindport.migrate.errors import MindportError, did_you_mean
+from mindport.prompts.aggregate import AGGREGATES, NORMALIZERS
 from mindport.prompts.calibration import Calibration
 from mindport.prompts.dataset import PromptDataset
 from mindport.prompts.shots import FewShotSampler, Shots, ShotSource
 from mindport.prompts.template import SHAPES, Shape, Template
-from mindport.prompts.verbalizer import Verbalizer, Word
+from mindport.prompts.verbalizer import MASK_SCORINGS, Verbalizer, Word
 from mindport.prompts.yaml_reader import YamlReader
 
 _FOLDER = Path(__file__).parent / "tasks"
 _REQUIRED = ("version", "description", "data", "labels", "templates", "chance")
-_VERBALIZER = ("aggregate", "normalize", "masks")
+_VERBALIZER = {
+    "aggregate": tuple(AGGREGATES),
+    "normalize": tuple(NORMALIZERS),
+    "masks": MASK_SCORINGS,
+}
 _OPTIONAL = ("language", "shots", "calibration", *_VERBALIZER)
 
 
@@ -95,10 +100,21 @@ class Task:
         """
         if sampler is None and self.shots is None:
             return Shots()
-        examples = () if sampler is None else sampler(self.read_shot_pool())
+        examples = () if sampler is None else sampler(self._balanced_pool())
         if self.shots is None:
             return Shots(examples)
         return Shots(examples, self.shots.delimiter, self.shots.instruction)
+
+    def _balanced_pool(self) -> PromptDataset:
+        pool = self.read_shot_pool()
+        found = {example.label for example in pool}
+        absent = [label for label in self.verbalizer.labels if label not in found]
+        if absent:
+            raise MindportError(
+                f"{pool.source}: no row has the label {absent[0]!r}.",
+                "Demonstrations are drawn from every label; add rows of it.",
+            )
+        return pool
 
     def _read(self, path: Path) -> PromptDataset:
         return PromptDataset.from_file(
@@ -142,7 +158,9 @@ def _build(path: Path, reader: YamlReader) -> Task:
     file = path.parent / fields.pop("file")
     words = _label_words(reader, content["labels"])
     rules: dict[str, Any] = {
-        key: reader.text(content[key], key) for key in _VERBALIZER if key in content
+        key: reader.choice(content[key], key, known)
+        for key, known in _VERBALIZER.items()
+        if key in content
     }
     templates = reader.mapping(content["templates"], "templates", (), SHAPES)
     if not templates:
@@ -160,7 +178,9 @@ def _build(path: Path, reader: YamlReader) -> Task:
         },
         chance=reader.chance(content["chance"]),
         shots=_shots(reader, content["shots"], path) if "shots" in content else None,
-        calibration=_calibration(reader, content.get("calibration")),
+        calibration=_calibration(reader, content["calibration"])
+        if "calibration" in content
+        else Calibration(),
         language=reader.text(content.get("language", "en"), "language"),
     )
 
@@ -201,18 +221,22 @@ def _shots(reader: YamlReader, value: Any, path: Path) -> ShotSource:
         if key in shots:
             if not isinstance(shots[key], str):
                 raise reader.error(f"shots.{key}", f"text is needed, not {shots[key]!r}")
+            if key == "delimiter" and "\\n" in shots[key]:
+                raise reader.error(
+                    f"shots.{key}",
+                    f"{shots[key]!r} holds a backslash and an n, not a line break",
+                    'YAML reads \\n as a line break between double quotes only: "\\n".',
+                )
             texts[key] = shots[key]
     return ShotSource(file, **texts)
 
 
 def _calibration(reader: YamlReader, value: Any) -> Calibration:
-    if value is None:
-        return Calibration()
     content = reader.mapping(value, "calibration", ("kind",), ("inputs",))
     kind: Any = reader.text(content["kind"], "calibration.kind")
-    inputs = content.get("inputs", [])
-    if not isinstance(inputs, list):
-        raise reader.error("calibration.inputs", f"a list of texts is needed, not {inputs!r}")
+    inputs = []
+    if "inputs" in content:
+        inputs = reader.sequence(content["inputs"], "calibration.inputs")
     return reader.build("calibration", lambda: Calibration(kind, tuple(inputs)))
 
 
