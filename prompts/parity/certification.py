@@ -29,8 +29,9 @@ class Flip:
         margin: The reference's score of its own label above that of the candidate's label.
         bound: How far that gap may move, given the rows.
         error: The greatest error of the item's rows.
-        explained: Whether the margin is within the bound. If not, the labels contradict the rows:
-            a fault of scoring, ordering or tokenisation, not of rounding.
+        explained: Whether the candidate's own scores prefer its label, and the gap moved within
+            the bound (then so is the margin). If not, the labels contradict the rows: a fault of
+            scoring, ordering or tokenisation, not of rounding.
     """
 
     id: str
@@ -80,6 +81,11 @@ class Certification:
         """How many flips the rows cannot account for."""
         return sum(not flip.explained for flip in self.flips)
 
+    @property
+    def contradictions(self) -> int:
+        """How many items have a gap that moved beyond its bound, flipped or not."""
+        return int((self.used > 1).sum())
+
 
 def certify(
     plan: PlanLike,
@@ -123,7 +129,7 @@ def certify(
     bound = GapBound.of(plan) if bound is None else bound
     count, labels = len(plan.ids), len(plan.labels)
     rounding = _rounding(plan, facts, bound)
-    spare, deltas, used = np.zeros(count), np.zeros(count), np.zeros(count)
+    deltas = np.zeros(count)
     limits = np.zeros((count, labels))  # how far the winner's gap to each label may move
     for part in blocks(count, bound.factors.shape[1] ** 2):
         gaps = reach(plan, facts.errors, part, bound)
@@ -134,7 +140,8 @@ def certify(
     ahead = _ahead(reference, reference.predictions)
     rivals = np.arange(labels) != reference.predictions[:, None]
     spare = np.where(rivals, ahead - limits, np.inf).min(axis=1)
-    moved = np.abs(ahead - _ahead(candidate, reference.predictions))
+    after = _ahead(candidate, reference.predictions)
+    moved = np.abs(ahead - after)
     used = np.where(rivals, moved / limits, 0).max(axis=1)
     kl, js, shifts = _distances(reference, candidate)
     _check_distances(plan, deltas, rounding, {"KL": kl, "JS": js, "|dp|": shifts})
@@ -144,16 +151,14 @@ def certify(
             text=_shorten(plan.texts[item]),
             label=plan.labels[plan.label_indices[item]],
             reference=plan.labels[reference.predictions[item]],
-            candidate=plan.labels[candidate.predictions[item]],
-            margin=float(ahead[item, candidate.predictions[item]]),
-            bound=float(limits[item, candidate.predictions[item]]),
+            candidate=plan.labels[label],
+            margin=float(ahead[item, label]),
+            bound=float(limits[item, label]),
             error=float(facts.errors[item].max()),
-            explained=bool(
-                ahead[item, candidate.predictions[item]]
-                <= limits[item, candidate.predictions[item]]
-            ),
+            explained=bool(after[item, label] <= 0 and moved[item, label] <= limits[item, label]),
         )
-        for item in np.flatnonzero(reference.predictions != candidate.predictions)
+        for item, label in enumerate(candidate.predictions)
+        if label != reference.predictions[item]
     )
     return Certification(spare > 0, spare, deltas, used, kl, js, shifts, flips)
 

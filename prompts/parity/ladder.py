@@ -133,7 +133,7 @@ def compare_scores(
        follows is then not looked at.
     3. ``rows``: a logit differs by more than the tolerance or a multiple of the floor.
     4. ``margins``: fewer items are certified than required.
-    5. ``flips``: a label flipped beyond what the rows explain.
+    5. ``flips``: a label flipped, or a score moved, beyond what the rows explain.
     6. ``distributions``: KL is above what rows at their limit could cause.
     7. ``decisions``: the labels agree significantly less than required.
     8. ``metrics``: the accuracies differ significantly beyond the margin.

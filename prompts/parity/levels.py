@@ -58,7 +58,7 @@ def _input_problem(plan: PlanLike, reference: Answers, candidate: Answers, bound
             return f"the {side} scored {len(scores.label_scores)} of {len(plan.ids)} items"
     owners: dict[tuple[tuple[int, int], ...], Any] = {}
     for word in plan.words:
-        other = owners.setdefault(tuple(map(tuple, word.steps)), word)  # type: ignore[arg-type]
+        other = owners.setdefault(tuple((row, token) for row, token in word.steps), word)
         if other.label != word.label:
             return f"{other.text!r} and {word.text!r} of different labels are the same tokens"
     problem = shape_problem(plan, reference.rows, candidate.rows, bound)
@@ -159,19 +159,27 @@ def judge_margins(
 
 
 def judge_flips(found: Certification) -> Level:
-    """Can the rows account for every label that differs?
+    """Can the rows account for every label that differs, and for every score?
 
-    Figures: ``count``, ``explained``, ``unexplained``.
+    Figures: ``count``, ``explained``, ``unexplained``; ``contradictions`` (items of which a gap
+    moved beyond its bound, flipped or not).
     """
-    count, wrong = len(found.flips), found.unexplained
-    figures = {"count": count, "explained": count - wrong, "unexplained": wrong}
+    count, wrong, beyond = len(found.flips), found.unexplained, found.contradictions
+    figures = {
+        "count": count,
+        "explained": count - wrong,
+        "unexplained": wrong,
+        "contradictions": beyond,
+    }
     if wrong:
         finding = f"{wrong} of {count} flipped labels are beyond what the logits explain"
+    elif beyond:
+        finding = f"the scores of {beyond} items moved beyond what their logits explain"
     elif count:
         finding = f"{count} labels flipped, each within what its logits explain"
     else:
         finding = "no label flipped"
-    return Level("flips", not wrong, finding, figures)
+    return Level("flips", not wrong and not beyond, finding, figures)
 
 
 def judge_distributions(

@@ -112,7 +112,7 @@ def make_plan(
     """Make a plan from one list per label of words, each a list of (row, token)."""
     flat = [(label, steps) for label, part in enumerate(words) for steps in part]
     divisors = [1.0] * len(flat) if divisors is None else divisors
-    labels = tuple("abcdefgh"[: len(words)])
+    labels = tuple(map(chr, range(97, 97 + len(words))))
     truth = tuple(i % len(words) for i in range(items)) if truth is None else tuple(truth)
     return Plan(
         ids=tuple(f"item{i}" for i in range(items)),

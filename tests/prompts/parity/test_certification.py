@@ -77,6 +77,18 @@ def test_a_flip_that_the_rows_do_not_explain(stand_in):
     assert [flip.explained for flip in found.flips] == [False, False]
 
 
+def test_a_flip_that_the_candidates_scores_do_not_want(stand_in):
+    # The margin is small enough for a flip, but the candidate's own scores are against it.
+    plan = stand_in.plan(TWO, items=1)
+    rows, other = lead([0.1]), lead([0.5])
+    ours, theirs = stand_in.score(plan, rows), stand_in.score(plan, other)
+    facts = measure_rows(plan, rows, other)
+    assert certify(plan, ours, theirs, facts).flips == ()
+    found = certify(plan, ours, replace(theirs, predictions=np.array([0])), facts)
+    assert found.flips[0].margin < found.flips[0].bound
+    assert found.unexplained == 1
+
+
 def test_long_texts_are_shortened(stand_in):
     plan = replace(stand_in.plan(TWO, items=1), texts=("x" * 500,))
     (flip,) = judged(stand_in, plan, lead([1]), lead([-1])).flips

@@ -187,6 +187,18 @@ def test_unexplained_flips_always_fail(compare, rows):
     assert not parity.power.informative or parity.status == "fail"
 
 
+def test_scores_that_move_without_their_rows(compare, rows):
+    def raise_one(scores):
+        label_scores = scores.label_scores.copy()
+        label_scores[0, scores.predictions[0]] += 1  # no label changes
+        return replace(scores, label_scores=label_scores)
+
+    parity = compare(rows, noise(rows, 1e-4), change=raise_one)
+    assert parity.failed.name == "flips"
+    assert "scores of 1 items moved beyond what their logits explain" in parity.headline
+    assert parity.level("flips").figures["count"] == 0
+
+
 def test_explained_flips_pass_and_are_listed(compare, rows, control):
     rows[4, 0, 1:4] = 0, 1e-5, 1e-5
     other = rows.copy()
@@ -195,7 +207,9 @@ def test_explained_flips_pass_and_are_listed(compare, rows, control):
     assert parity.status == "pass"
     (flip,) = parity.flips
     assert (flip.id, flip.reference, flip.candidate, flip.explained) == ("item4", "b", "a", True)
-    assert parity.level("flips").figures == {"count": 1, "explained": 1, "unexplained": 0}
+    assert parity.level("flips").figures == {
+        "count": 1, "explained": 1, "unexplained": 0, "contradictions": 0
+    }  # fmt: skip
     hard = parity.level("margins").figures["hardest"]
     assert hard["ids"][0] == "item4"
     assert (hard["items"], hard["certified"], hard["agreement"]) == (50, 0.98, 0.98)
