@@ -16,61 +16,22 @@ from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, 
 LONGEST_TEMPLATE = 20_000  # characters
 LONGEST_TEXT = 100_000  # characters of a rendered text, and of every value on the way
 
-_NODES = frozenset(
-    [
-        "Template",
-        "Output",
-        "TemplateData",
-        "Name",
-        "Const",
-        "List",
-        "Tuple",
-        "Dict",
-        "Pair",
-        "Getattr",
-        "Getitem",
-        "Slice",
-        "If",
-        "For",
-        "CondExpr",
-        "And",
-        "Or",
-        "Not",
-        "Neg",
-        "Compare",
-        "Operand",
-        "Add",
-        "Sub",
-        "Concat",
-        "Filter",
-        "Test",
-        "Call",
-        "Assign",
-    ]
-)
-_METHODS = frozenset(
-    [
-        "strip",
-        "lstrip",
-        "rstrip",
-        "lower",
-        "upper",
-        "title",
-        "capitalize",
-        "split",
-        "startswith",
-        "endswith",
-        "items",
-        "keys",
-        "values",
-        "get",
-        "removeprefix",
-        "removesuffix",
-    ]
-)
-_TESTS = frozenset(
-    ["defined", "undefined", "none", "string", "number", "sequence", "mapping", "odd", "even", "in"]
-)
+# fmt: off
+_NODES = {
+    "Template", "Output", "TemplateData", "Name", "Const", "List", "Tuple", "Dict", "Pair",
+    "Getattr", "Getitem", "Slice", "If", "For", "CondExpr", "And", "Or", "Not", "Neg",
+    "Compare", "Operand", "Add", "Sub", "Concat", "Filter", "Test", "Call", "Assign",
+}
+_METHODS = {
+    "strip", "lstrip", "rstrip", "lower", "upper", "title", "capitalize", "split",
+    "startswith", "endswith", "items", "keys", "values", "get", "removeprefix",
+    "removesuffix",
+}
+_TESTS = {
+    "defined", "undefined", "none", "string", "number", "sequence", "mapping", "odd", "even",
+    "in",
+}
+# fmt: on
 
 
 class JinjaTemplate:

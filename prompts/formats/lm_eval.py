@@ -21,24 +21,14 @@ from mindport.prompts.formats.spec import (
 )
 from mindport.prompts.formats.yaml_file import YamlFile
 
-_USED = [
-    "task",
-    "dataset_path",
-    "dataset_name",
-    "test_split",
-    "validation_split",
-    "training_split",
-    "doc_to_text",
-    "doc_to_target",
-    "doc_to_choice",
-    "description",
-    "fewshot_delimiter",
-    "target_delimiter",
-    "output_type",
-    "metric_list",
-    "metadata",
-    "include",
-]
+# fmt: off
+_USED = (
+    "task", "dataset_path", "dataset_name", "test_split", "validation_split",
+    "training_split", "doc_to_text", "doc_to_target", "doc_to_choice", "description",
+    "fewshot_delimiter", "target_delimiter", "output_type", "metric_list", "metadata",
+    "include", "dataset_kwargs",
+)
+# fmt: on
 _NORMALIZATIONS = {"acc": "none", "acc_norm": "characters", "acc_bytes": "bytes"}
 _DEEPEST = 8  # includes of includes
 
@@ -72,6 +62,7 @@ def read(path: Path, *, text: str | None = None, root: Path | None = None) -> Pr
     normalize, notes = _metrics(file, content)
     notes += [f"The key {key!r}." for key in content if key not in _USED]
     version, more = _version(content)
+    source, missing = _data(content)
     try:
         template, field, jinja = _prompt(file, content, text)
         return PromptSpec(
@@ -83,14 +74,14 @@ def read(path: Path, *, text: str | None = None, root: Path | None = None) -> Pr
             instruction=file.text(content.get("description") or "", "description", empty=True),
             shot_delimiter=_delimiter(file, content, "fewshot_delimiter", "\n\n"),
             data=DataSource(
-                file=_data(content),
+                file=source,
                 text=field,
                 label=choice.field,
                 label_names=() if choice.names else labels,
                 jinja=jinja,
             ),
             version=version,
-            notes=(*notes, *more),
+            notes=(*notes, *more, *missing),
         )
     except MindportError as error:
         if error.message.startswith(str(file.path)):
@@ -196,15 +187,20 @@ def _version(content: dict[str, Any]) -> tuple[int, list[str]]:
     return 1, [f"The version {version!r}: here it is a whole number from 1 up."]
 
 
-def _data(content: dict[str, Any]) -> str:
-    name = content.get("dataset_path")
-    split = next(
-        (content[key] for key in ("test_split", "validation_split") if content.get(key)), None
-    )
+def _data(content: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the file or hub name of the rows, and what could not be said so."""
+    name, extra = content.get("dataset_path"), content.get("dataset_kwargs")
+    keys = [key for key in ("test_split", "validation_split") if content.get(key)]
+    split = content[keys[0]] if keys else None
     if not isinstance(name, str) or not isinstance(split, str):
-        return ""
+        return "", []
+    if name in ("json", "csv", "parquet"):
+        files = extra.get("data_files") if isinstance(extra, dict) else None
+        file = files.get(split) if isinstance(files, dict) else files
+        return (file, []) if isinstance(file, str) else ("", ["The files of the data."])
     config = content.get("dataset_name")
-    return f"hf:{name}/{config}:{split}" if config else f"hf:{name}:{split}"
+    source = f"hf:{name}/{config}:{split}" if config else f"hf:{name}:{split}"
+    return source, ["The key 'dataset_kwargs'."] if extra else []
 
 
 def _looks_like(path: Path, text: str) -> bool:

@@ -163,8 +163,23 @@ def write_yaml(path: Path, content: Any) -> None:
 
 def yaml_text(content: Any) -> str:
     """Return plain data as YAML."""
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a list of plain values on one line."""
+
+    def represent_sequence(
+        self, tag: str, sequence: Any, flow_style: bool | None = None
+    ) -> yaml.SequenceNode:
+        """Return the node of a list."""
+        plain = not any(isinstance(value, dict | list) for value in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=plain or None)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what stands twice twice."""
+        return True
 
 
 def _is_scalar(node: yaml.Node) -> bool:
