@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mindport.migrate.console import command
+from mindport.migrate.errors import EXIT_FAIL, EXIT_PASS, MindportError
+from mindport.prompts.formats.convert import convert as convert_prompts
+from mindport.prompts.lint import lint as find_problems
 from mindport.prompts.planning import make_plan
 from mindport.prompts.render import render_prompt
 from mindport.prompts.shots import FewShotSampler
@@ -15,6 +19,7 @@ from mindport.prompts.task import load_task, task_names
 from mindport.prompts.template import SHAPES, Shape
 from mindport.prompts.tokenizer import PromptTokenizer
 
+_COLOURS = {"error": "red", "warning": "yellow", "info": None}
 _HELP = """Prompt tasks: a data set, a template, and words for its labels.
 
 \b
@@ -108,3 +113,91 @@ def show(
 def default_shape(tokenizer: PromptTokenizer) -> Shape:
     """Return the shape of prompt that a vocabulary is for."""
     return "prefix" if tokenizer.mask_id is None else "cloze"
+
+
+@main.command()
+@click.argument("task")
+@checkpoint_option
+@shape_option
+@length_option
+@command
+def lint(task: str, checkpoint: Path, shape: Shape | None, max_length: int) -> int:
+    """Look for what may go wrong with TASK: words, spaces, lengths, labels.
+
+    Exit code 1 if something cannot be meant.
+    """
+    tokenizer = PromptTokenizer.from_folder(checkpoint)
+    loaded = load_task(task)
+    wanted = shape or default_shape(tokenizer)
+    if wanted not in loaded.templates:
+        raise MindportError(
+            f"The task {loaded.name!r} has no {wanted} template.",
+            f"It has: {', '.join(loaded.templates)}.",
+        )
+    words = {
+        label: [answer if len(answer) > 1 else answer[0] for answer in entry]
+        for label, entry in loaded.verbalizer.label_words.items()
+    }
+    template = loaded.templates[wanted].text
+    findings = find_problems(template, wanted, words, tokenizer, loaded.read_data(), max_length)
+    for finding in findings:
+        click.secho(
+            f"{finding.level:8}{finding.code}: {finding.message}", fg=_COLOURS[finding.level]
+        )
+        if finding.hint:
+            click.echo(f"        {finding.hint}")
+    errors = sum(finding.level == "error" for finding in findings)
+    click.echo(f"{len(findings)} findings, {errors} of them errors")
+    return EXIT_FAIL if errors else EXIT_PASS
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--from", "source_format", help="The source's format; by default found out.")
+@click.option(
+    "--to", "target_format", default="task", show_default=True, help="The format to write."
+)
+@click.option("--verbalizer", type=click.Path(path_type=Path), help="The file with the words.")
+@click.option("--classes", help="The labels in order, with commas, where the words lack them.")
+@click.option("--choice", type=int, help="Which line of templates, from 0.")
+@click.option("--verbalizer-choice", type=int, help="Which set of words, from 0.")
+@click.option("--template", help="Which template of several, by name.")
+@click.option("--text", help="The field that [X] stands for.")
+@click.option("--data", help="The rows' file, as seen from the task's folder.")
+@click.option("--shots", help="The demonstrations' file, likewise.")
+@click.option(
+    "--verbalizer-output", type=click.Path(path_type=Path), help="Where the words are written."
+)
+@command
+def convert(
+    source: Path,
+    output: Path,
+    source_format: str | None,
+    target_format: str,
+    classes: str | None,
+    data: str | None,
+    shots: str | None,
+    verbalizer_output: Path | None,
+    **options: Any,
+) -> None:
+    r"""Carry a prompt file over to another tool; what cannot be carried over is named.
+
+    \b
+    Formats: task (mindport's own), plain, openprompt, promptsource, lm_eval, pet.
+      mindport prompts convert template.txt --verbalizer words.txt --classes neg,pos \
+        --data rows.jsonl -o mine.yaml
+    """
+    if classes is not None:
+        options["classes"] = [name.strip() for name in classes.split(",")]
+    done = convert_prompts(
+        source,
+        output,
+        target_format,
+        source_format=source_format,
+        options=options,
+        write_options={"data": data, "shots": shots, "verbalizer": verbalizer_output},
+    )
+    click.echo(f"read {source} as {done.source_format}, wrote {output} as {target_format}")
+    for lost in done.lost:
+        click.secho(f"not carried over: {lost}", fg="yellow")

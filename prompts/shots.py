@@ -92,7 +92,7 @@ class ShotSource:
         instruction: What stands before all of them.
     """
 
-    path: Path
+    path: Path | str
     delimiter: str = "\n"
     instruction: str = ""
 

@@ -10,7 +10,9 @@ from typing import Any
 from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.prompts.aggregate import AGGREGATES, NORMALIZERS
 from mindport.prompts.calibration import Calibration
+from mindport.prompts.data.huggingface import PREFIX
 from mindport.prompts.dataset import PromptDataset
+from mindport.prompts.formats.jinja import JinjaTemplate
 from mindport.prompts.shots import FewShotSampler, Shots, ShotSource
 from mindport.prompts.template import SHAPES, Shape, Template
 from mindport.prompts.verbalizer import MASK_SCORINGS, Verbalizer, Word
@@ -31,16 +33,20 @@ class DataFile:
     """Where a task's rows lie.
 
     Attributes:
-        path: A file that :meth:`PromptDataset.from_file` reads.
+        path: What :meth:`PromptDataset.from_file` reads: a file, a folder, or ``hf:NAME:SPLIT``.
         text: The field with the text.
         label: The field with the label.
         id: The field with the row's id, if it has one.
+        label_names: The labels in the order of their index, if the field holds indices.
+        jinja: A Jinja template that makes the text of a row, in place of the field.
     """
 
-    path: Path
+    path: Path | str
     text: str = "text"
     label: str = "label"
     id: str = "id"
+    label_names: tuple[str, ...] = ()
+    jinja: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,13 +122,15 @@ class Task:
             )
         return pool
 
-    def _read(self, path: Path) -> PromptDataset:
+    def _read(self, path: Path | str) -> PromptDataset:
         return PromptDataset.from_file(
             path,
             text=self.data.text,
             label=self.data.label,
             id=self.data.id,
             labels=self.verbalizer.labels,
+            label_names=self.data.label_names or None,
+            render=JinjaTemplate(self.data.jinja) if self.data.jinja else None,
         )
 
 
@@ -153,9 +161,13 @@ def load_task(task: str | Path) -> Task:
 
 def _build(path: Path, reader: YamlReader) -> Task:
     content = reader.mapping(reader.read(), "", _REQUIRED, _OPTIONAL)
-    data = reader.mapping(content["data"], "data", ("file", "text", "label"), ("id",))
+    data = reader.mapping(
+        content["data"], "data", ("file", "text", "label"), ("id", "label_names", "jinja")
+    )
+    names = data.pop("label_names", None)
     fields = {key: reader.text(value, f"data.{key}") for key, value in data.items()}
-    file = path.parent / fields.pop("file")
+    file = _place(path, fields.pop("file"))
+    label_names = () if names is None else _names(reader, names)
     words = _label_words(reader, content["labels"])
     rules: dict[str, Any] = {
         key: reader.choice(content[key], key, known)
@@ -169,7 +181,7 @@ def _build(path: Path, reader: YamlReader) -> Task:
         name=path.stem,
         version=reader.version(content["version"]),
         description=reader.text(content["description"], "description"),
-        data=DataFile(file, **fields),
+        data=DataFile(file, **fields, label_names=label_names),
         verbalizer=reader.build("labels", lambda: Verbalizer(words, **rules)),
         templates={
             shape: _template(reader, shape, templates[shape])
@@ -183,6 +195,17 @@ def _build(path: Path, reader: YamlReader) -> Task:
         else Calibration(),
         language=reader.text(content.get("language", "en"), "language"),
     )
+
+
+def _place(task: Path, file: str) -> Path | str:
+    """Return a source of rows, seen from the task's folder."""
+    return file if file.startswith(PREFIX) else task.parent / file
+
+
+def _names(reader: YamlReader, value: Any) -> tuple[str, ...]:
+    key = "data.label_names"
+    names = reader.sequence(value, key)
+    return tuple(reader.text(name, f"{key}[{place}]") for place, name in enumerate(names))
 
 
 def _label_words(reader: YamlReader, labels: Any) -> dict[str, list[Any]]:
@@ -215,7 +238,7 @@ def _word(reader: YamlReader, value: Any, key: str) -> Any:
 
 def _shots(reader: YamlReader, value: Any, path: Path) -> ShotSource:
     shots = reader.mapping(value, "shots", ("file",), ("delimiter", "instruction"))
-    file = path.parent / reader.text(shots["file"], "shots.file")
+    file = _place(path, reader.text(shots["file"], "shots.file"))
     texts = {}
     for key in ("delimiter", "instruction"):
         if key in shots:

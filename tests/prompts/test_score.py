@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 from mindport.migrate.errors import MindportError
 from mindport.prompts import score_rows
 from mindport.prompts.aggregate import AGGREGATES, NORMALIZERS
+from mindport.prompts.parity.statistics import wilson_limits
 from mindport.prompts.plan import PlannedWord
-from mindport.prompts.score import log_mean_exp, log_softmax, wilson_interval
+from mindport.prompts.score import log_mean_exp, log_softmax
 
 
 def probability(row, token):
@@ -71,7 +72,7 @@ def test_the_label_score_is_the_mean_of_its_words_log_probabilities(plan, rows):
     assert scores.counts == tuple(np.bincount(scores.predictions, minlength=2))
     right = (scores.predictions == np.array(plan.label_indices)).mean()
     assert scores.accuracy == right
-    assert scores.accuracy_interval == wilson_interval(round(right * 5), 5)
+    assert scores.accuracy_interval == wilson_limits(round(right * 5), 5)
     assert np.exp(scores.label_log_probabilities).sum(axis=1) == pytest.approx(1)
     assert scores.plan_digest == plan.digest
 
@@ -245,12 +246,12 @@ def test_log_mean_exp_does_not_underflow():
     ],
 )
 def test_wilson(right, total, interval):
-    assert wilson_interval(right, total) == pytest.approx(interval, abs=1e-6)
+    assert wilson_limits(right, total) == pytest.approx(interval, abs=1e-6)
 
 
 def test_wilson_solves_its_equation():
     z = 1.959963984540054
     for right, total in ((1, 7), (60, 100), (199, 200)):
-        for bound in wilson_interval(right, total):
+        for bound in wilson_limits(right, total):
             spread = z * np.sqrt(bound * (1 - bound) / total)
             assert abs(right / total - bound) == pytest.approx(spread)

@@ -26,7 +26,9 @@ _path = click.Path(path_type=Path)
 @click.command()
 @click.argument("task")
 @click.argument("architecture", type=click.Choice(architecture_names()))
-@click.option("--output", "-o", type=_path, required=True, metavar="DIR", help="The folder to make.")
+@click.option(
+    "--output", "-o", type=_path, required=True, metavar="DIR", help="The folder to make."
+)
 @click.option(
     "--checkpoint",
     default=PromptRequest.checkpoint,
@@ -48,9 +50,7 @@ _path = click.Path(path_type=Path)
     default=PromptRequest.device,
     show_default=True,
 )
-@click.option(
-    "--dtype", type=click.Choice(DTYPES), default=PromptRequest.dtype, show_default=True
-)
+@click.option("--dtype", type=click.Choice(DTYPES), default=PromptRequest.dtype, show_default=True)
 @click.option("--mode", type=click.Choice(MODES), default=PromptRequest.mode, show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many items.")
 @click.option(

@@ -57,9 +57,7 @@ def ask(session: Session, plan: Plan, folder: Path, *, control_seed: int | None)
     model = session.prompt_model()
     rows = run_plan(plan, model, allocate=_file(folder / ROWS))
     floor_items = _floor_items(plan, rows)
-    run_plan(
-        plan, model, optimised=False, items=floor_items, allocate=_file(folder / FLOOR)
-    )
+    run_plan(plan, model, optimised=False, items=floor_items, allocate=_file(folder / FLOOR))
     if control_seed is None or not isinstance(session, ControlSession):
         return PromptRecord(plan.digest, floor_items)
     control_items = spread(len(plan), _CONTROL_ITEMS) + tuple(range(len(plan), plan.items))
