@@ -18,6 +18,7 @@ from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.validate.backend import GradientRun, Identity, LoadReport, require
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
+from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
 
@@ -168,6 +169,17 @@ class TorchSession:
         logits = getattr(self._run(inputs), self._logits)
         index = self._torch.from_numpy(positions).to(logits.device)
         return self._to_numpy(logits[self._torch.arange(len(positions)), index])
+
+    def prompt_model(self) -> TorchPrompts:
+        """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
+        return TorchPrompts(self._torch, self._model, self._head)
+
+    def control_model(self, seed: int) -> TorchPrompts:
+        """Return a network without training; see :class:`mindport.validate.backend.ControlSession`.
+
+        It is drawn by ``transformers``' own rules.
+        """
+        return TorchPrompts(self._torch, untrained(self._torch, self._model, seed), self._head)
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> Any:
         device = next(self._model.parameters()).device
