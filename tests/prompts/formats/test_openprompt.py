@@ -87,7 +87,10 @@ def test_what_is_lost_is_named(line, template, note):
         ('{"placeholder":"text_a"} {"mask"', "column 26: this brace is never closed"),
         ('{"placeholder":"text_a"} {mask}', "column 27: more than a constant"),
         ('{"placeholder":"text_a"} {"mask" "x" 1}', "is not an entry"),
-        ('{"placeholder":"text_a"} {"mask":1, "masc":2}', "unknown key 'masc'. Did you mean 'mask'"),
+        (
+            '{"placeholder":"text_a"} {"mask":1, "masc":2}',
+            "unknown key 'masc'. Did you mean 'mask'",
+        ),
         ('{"placeholder":"text_a"} {"mask":1, "mask":2}', "'mask' stands twice"),
         ('{"placeholder":"text_a", "mask":1}', "must have just one of"),
         ('{"placeholder":1} {"mask"}', "'placeholder' must be text, not 1"),
@@ -258,9 +261,7 @@ def test_nothing_is_overwritten_and_nothing_is_left(course, tmp_path):
 
 
 def test_words_that_openprompt_cannot_hold(tmp_path):
-    spec = PromptSpec(
-        "t", templates=by_shape("[X] [Z]"), label_words={"a": (LabelWord("<!>x"),)}
-    )
+    spec = PromptSpec("t", templates=by_shape("[X] [Z]"), label_words={"a": (LabelWord("<!>x"),)})
     with pytest.raises(MindportError, match="begins with OpenPrompt's mark"):
         write(spec, tmp_path / "t.txt")
     assert not list(tmp_path.iterdir())
