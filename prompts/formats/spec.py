@@ -112,8 +112,10 @@ class PromptSpec:
             if not words:
                 raise MindportError(f"The label {label!r} has no words.", "Give it one or more.")
             for word in words:
-                for part in (word.text,) if isinstance(word.text, str) else word.text:
+                parts = (word.text,) if isinstance(word.text, str) else word.text
+                for part in parts:
                     check_text(part, f"A word of label {label!r}")
+                _check_parts(label, word, len(parts), self.templates)
         object.__setattr__(self, "templates", dict(self.templates))
         frozen = {label: tuple(words) for label, words in self.label_words.items()}
         object.__setattr__(self, "label_words", frozen)
@@ -209,18 +211,11 @@ def with_words(templates: PromptSpec, words: PromptSpec) -> PromptSpec:
         )
         for label, entry in words.label_words.items()
     }
-    count = templates.answers
-    for label, entry in label_words.items():
-        for word in entry:
-            parts = 1 if isinstance(word.text, str) else len(word.text)
-            if count and parts != count:
-                raise MindportError(
-                    f"{words.name}: the word {word.text!r} of label {label!r} has {parts} parts, "
-                    f"but the template has [Z] {count} times.",
-                    "With several [Z] a word is a list: one word for each.",
-                )
     notes = tuple(dict.fromkeys((*templates.notes, *words.notes)))
-    return replace(templates, label_words=label_words, notes=notes)
+    try:
+        return replace(templates, label_words=label_words, notes=notes)
+    except MindportError as error:
+        raise MindportError(f"{words.name}: {error.message}", error.hint) from None
 
 
 def check_text(value: object, what: str) -> str:
@@ -253,6 +248,16 @@ def check_encodable(value: str, what: str) -> None:
 
 
 BOOLEAN_HINT = 'YAML reads yes, no, on, off, true and false as booleans: put it in quotes ("yes").'
+
+
+def _check_parts(label: str, word: LabelWord, parts: int, templates: Mapping[str, str]) -> None:
+    for template in templates.values():
+        if answers(template) != parts:
+            raise MindportError(
+                f"The word {word.text!r} of label {label!r} has {parts} parts, but the template "
+                f"{template!r} has [Z] {answers(template)} times.",
+                "With several [Z] a word is a list: one word for each.",
+            )
 
 
 def _check_template(template: str) -> None:
