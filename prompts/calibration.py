@@ -40,7 +40,8 @@ class Calibration:
             raise MindportError(
                 f"Unknown calibration {self.kind!r}.{did_you_mean(str(self.kind), known)}"
             )
-        if isinstance(self.inputs, str) or any(not isinstance(text, str) for text in self.inputs):
+        given: object = self.inputs  # a text alone would be taken for its letters
+        if isinstance(given, str) or any(not isinstance(text, str) for text in self.inputs):
             raise MindportError(
                 f"The inputs of a calibration must be a list of texts, not {self.inputs!r}.",
                 'Write them in quotes, in brackets: ["N/A"].',

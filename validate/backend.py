@@ -87,18 +87,6 @@ class Session(Protocol):
         """
         ...
 
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return the vocabulary logits at one position of each sequence.
-
-        Args:
-            inputs: int64 arrays of shape (batch, seq).
-            positions: int64 (batch,).
-
-        Returns:
-            float32 (batch, vocab).
-        """
-        ...
-
 
 @runtime_checkable
 class ReferenceSession(Session, Protocol):

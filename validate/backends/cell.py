@@ -128,11 +128,6 @@ class CellSession:
             name: self._read(found[name], shapes[name]) for name in self._case.taps if name in found
         }
 
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
-        rows: np.ndarray = self._logits(inputs)[np.arange(len(positions)), positions]
-        return rows
-
     def prompt_model(self) -> RecomputedPrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`.
 

@@ -71,7 +71,6 @@ class MindSporeSession:
         self._loss_and_gradients = mindspore.value_and_grad(
             _loss_of(mindspore, network), None, network.trainable_params()
         )
-        self._logits = head.output_of("logits") if head.prompts else ""
         self.load_report = LoadReport(
             loaded=len(report.loaded),
             missing=report.missing,
@@ -89,12 +88,6 @@ class MindSporeSession:
         output = self._network(**self._tensors(inputs), output_taps=True)
         taps = self._network.named_taps(output)
         return {name: self._to_numpy(taps[name]) for name in self._taps}
-
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
-        logits = self._network(**self._tensors(inputs))[self._logits]
-        rows: np.ndarray = self._to_numpy(logits)[np.arange(len(positions)), positions]
-        return rows
 
     def prompt_model(self) -> MindSporePrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""

@@ -83,8 +83,8 @@ def _floor_items(plan: Plan, rows: np.ndarray) -> tuple[int, ...]:
 
 def _file(path: Path) -> Callable[[tuple[int, int, int]], np.ndarray]:
     def allocate(shape: tuple[int, int, int]) -> np.ndarray:
-        array: Any = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        rows: np.ndarray = array
+        open_memmap: Any = np.lib.format.open_memmap  # NumPy does not type it
+        rows: np.ndarray = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         return rows
 
     return allocate
