@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,22 @@ class PromptRun:
         folder: Where it lies.
         plan: What was asked.
         capture: What came back.
-        scores: What it means.
         summary: The contents of ``run.json``.
     """
 
     folder: Path
     plan: Plan
     capture: Capture
-    scores: Scores
     summary: dict[str, Any]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """What the rows mean.
+
+        Raises:
+            MindportError: If a row holds NaN or infinity.
+        """
+        return score_rows(self.plan, self.capture.rows())
 
     @classmethod
     def load(cls, folder: Path) -> PromptRun:
@@ -101,13 +109,18 @@ class PromptRun:
             record = capture.manifest.prompts
             if record is None or record.plan != plan.digest:
                 raise ValueError("its rows answer another plan")
-            rows = capture.rows()
+            _check_rows(plan, capture.rows())
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 f"{folder} is not a folder of `prompts run` that can be read: {error}.",
                 "Run it again: mindport prompts run TASK ARCHITECTURE -o FOLDER.",
             ) from None
-        return cls(folder, plan, capture, score_rows(plan, rows), summary)
+        return cls(folder, plan, capture, summary)
+
+
+def _check_rows(plan: Plan, rows: np.ndarray) -> None:
+    if rows.shape[:2] != (plan.items, plan.rows_per_item):
+        raise ValueError(f"its rows have shape {rows.shape}")
 
 
 def run_prompts(
