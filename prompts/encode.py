@@ -182,17 +182,17 @@ class PromptEncoder:
         ]
         if not any(part.role == "field" for part in self._template.parts):
             questions = questions[:1]  # without their texts they are all the same
-        own = {question.id: _without_text(self._pieces(question, True)) for question in questions}
-        longest = max(own, key=own.__getitem__)
+        sizes = [_without_text(self._pieces(question, True)) for question in questions]
+        longest = questions[sizes.index(max(sizes))]
         fixed = (
             len(lead)
             + sum(_without_text(pieces) + len(delimiter) for pieces in solved)
-            + (own[longest] + self._answer + self._ends)
+            + (max(sizes) + self._answer + self._ends)
         )
         share = (self._max_length - fixed) // (2 * len(solved))
         if share < 1:
             raise MindportError(
-                f"{len(solved)} demonstrations and the question {longest!r} take {fixed} of "
+                f"{len(solved)} demonstrations and the question {longest.id!r} take {fixed} of "
                 f"{self._max_length} tokens without their texts, which leaves those too few.",
                 "Give fewer demonstrations, shorten the fields, or take a checkpoint with more "
                 "positions.",

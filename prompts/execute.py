@@ -108,11 +108,11 @@ def _planned(plan: Plan, model: PromptModel, items: Collection[int]) -> Any:
             continue
         ids, lengths = batch.input_ids[kept], batch.lengths[kept]
         past = None
-        room = ids.shape[1] + longest
+        width = ids.shape[1]  # what continues the prompts is given its room later
         if prefix is not None:
-            past = model.select(prefix, np.zeros(len(kept), np.int64), room)
+            past = model.select(prefix, np.zeros(len(kept), np.int64), width)
         elif longest:
-            past = model.cache(len(kept), room)
+            past = model.cache(len(kept), width)
         fed = _inputs(ids, plan.prefix.size, lengths)
         rows, past = model.answer(fed, batch.positions[kept], past)
         yield from _rows_of(batch, kept, rows)

@@ -19,6 +19,7 @@ def test_usual_inputs():
         ("context", (), "Unknown calibration 'context'. Did you mean 'contextual'"),
         ("contextual", "N/A", "must be a list of texts, not 'N/A'"),
         ("contextual", ("N/A", None), "must be a list of texts"),
+        ("pmi", None, "must be a list of texts, not None"),
         ("pmi", ("a", "b"), "has one input, not 2"),
         ("domain", (), "needs texts of the domain"),
         ("none", ("a",), "no calibration"),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mindport.prompts import (
     Calibration,
@@ -386,6 +388,37 @@ def test_pmi_takes_out_what_a_prompt_without_content_says(task, bpe, text):
 
         expected = total(bpe.encode(f"{TEXTS[0]} It was")) - total(before)
         assert scores.word_scores[0, place] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+ANY_WORD = st.lists(st.sampled_from(["bad", "good", "film", "badly", "so"]), min_size=1, max_size=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    words=st.lists(ANY_WORD.map(" ".join), min_size=2, max_size=6, unique=True),
+    texts=st.lists(st.text("good film.", min_size=1).filter(str.strip), min_size=1, max_size=5),
+    shots=st.lists(st.text("bad sport", min_size=1).filter(str.strip), max_size=3),
+    masks=st.sampled_from(["joint", "pseudo"]),
+    batch_size=st.integers(1, 4),
+    room=st.integers(0, 40),
+)
+def test_any_plan(task, bpe, wordpiece, words, texts, shots, masks, batch_size, room):
+    """Plans are made whenever there is room, fit the model, and run the same either way."""
+    verbalizer = {"negative": words[:1], "positive": words[1:]}
+    dataset = PromptDataset(
+        tuple(InputExample(f"q{i}", text, "positive") for i, text in enumerate(texts))
+    )
+    made = tuple(InputExample(f"s{i}", f"s {text}", "negative") for i, text in enumerate(shots))
+    for tokenizer in (bpe, wordpiece):
+        one = tokenizer.encode(f" {words[0]}")
+        longest = max(len(tokenizer.encode(f" {word}")) for word in words)
+        # Template, ends, longest answer, demonstrations with a token of text each, and one of text.
+        least = 6 + longest + len(shots) * (len(one) + 6)
+        plan = planned(
+            task, tokenizer, verbalizer, "pmi", rules={"masks": masks}, dataset=dataset,
+            shots=Shots(made), batch_size=batch_size, max_length=least + room,
+        )  # fmt: skip
+        both(plan)
 
 
 @pytest.mark.parametrize("wrong", ["past", "mask", "positions", "select"])

@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
 from mindport.prompts import (
+    Calibration,
     InputExample,
     Plan,
     PromptDataset,
+    Shots,
     Task,
     Template,
     Verbalizer,
+    Word,
     make_plan,
 )
+from mindport.prompts.encode import EncodedPrompt
+from mindport.prompts.planning import common_prefix, read_continued, read_masked
 from mindport.prompts.task import DataFile
 
 FAMILIES = ("prefix", "cloze")
@@ -333,3 +338,158 @@ def test_a_task_can_be_made_without_a_file(bpe, task, tmp_path):
     data = dataset("good")
     plan = make_plan(made, bpe, architecture_shape="prefix", max_length=9, dataset=data)
     assert len(plan) == 1
+
+
+TOKEN_WORDS = st.lists(
+    st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=8,
+    unique=True,
+)  # fmt: skip
+
+
+@given(TOKEN_WORDS)
+def test_every_token_is_read_behind_those_before_it(words):
+    reading = read_continued([(word,) for word in words])
+    assert (reading.fills, reading.first_rows) == ((((None,),),), (0,))
+    behind = {0: ()}  # what each row follows
+    for continuation in reading.continuations:
+        assert len(continuation.ids) == len(continuation.rows) > 0
+        for end, row in enumerate(continuation.rows, 1):
+            if row >= 0:
+                assert row not in behind  # computed once
+                behind[row] = continuation.ids[:end]
+        assert any(row >= 0 for row in continuation.rows)
+    assert sorted(behind) == list(range(reading.rows))
+    for word, steps in zip(words, reading.steps, strict=True):
+        assert [(behind[row], token) for row, token in steps] == [
+            (word[:end], token) for end, token in enumerate(word)
+        ]
+    # Nothing is computed that no word needs, nor a beginning twice.
+    needed = {word[:end] for word in words for end in range(len(word))} | {()}
+    assert set(behind.values()) == needed
+    leaves = [c.ids for c in reading.continuations]
+    assert not any(a != b and b[: len(a)] == a for a in leaves for b in leaves)
+    assert len(set(leaves)) == len(leaves)
+
+
+@given(st.data())
+def test_every_mask_is_read_where_it_stands(data):
+    answers = data.draw(st.integers(1, 2))
+    part = st.lists(st.integers(1, 2), min_size=1, max_size=3).map(tuple)
+    words = data.draw(st.lists(st.tuples(*[part] * answers), min_size=1, max_size=6, unique=True))
+    for pseudo in (False, True):
+        reading = read_masked(words, pseudo=pseudo)
+        assert reading.continuations == ()
+        assert len(set(reading.fills)) == len(reading.fills)
+        place = {}  # each row's fill, and which of its tokens it is
+        for fill, first in zip(reading.fills, reading.first_rows, strict=True):
+            flat = [token for part in fill for token in part]
+            masks = [at for at, token in enumerate(flat) if token is None]
+            for k, at in enumerate(masks):
+                assert first + k not in place
+                place[first + k] = (fill, at)
+        assert sorted(place) == list(range(reading.rows))
+        used = set()
+        for word, steps in zip(words, reading.steps, strict=True):
+            flat = [token for part in word for token in part]
+            assert [token for _, token in steps] == flat
+            for at, (row, _) in enumerate(steps):
+                fill, where = place[row]
+                assert where == at
+                assert [len(part) for part in fill] == [len(part) for part in word]
+                seen = [token for part in fill for token in part]
+                others = [t for k, t in enumerate(flat) if k != at]
+                del seen[at]
+                assert seen == (others if pseudo else [None] * len(others))
+                used.add(row)
+        assert used == set(place)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=14).map(tuple), min_size=1),
+    st.lists(st.integers(0, 1), max_size=12).map(tuple),
+)
+def test_the_prefix_leaves_every_prompt_a_token(endings, beginning):
+    prompts = [EncodedPrompt(beginning + ids, (0,), truncated=False) for ids in endings]
+    prefix = common_prefix(prompts)
+    assert all(p.ids[: len(prefix)] == prefix and len(p.ids) > len(prefix) for p in prompts)
+    ids = [p.ids for p in prompts]
+    longest = max(n for n in range(min(map(len, ids))) if all(one[:n] == ids[0][:n] for one in ids))
+    assert len(prefix) == (longest if longest >= 8 and len(ids) > 1 else 0)
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_save_and_load_with_everything_on(task, tokenizers, tmp_path, shape):
+    made = replace(
+        task,
+        verbalizer=Verbalizer(
+            {"negative": ["bad", Word("badly", space=False)], "positive": ["good film", "good"]},
+            aggregate="sum_prob",
+            normalize="tokens",
+            masks="pseudo",
+        ),
+        calibration=Calibration("contextual", ("N/A", "", "\u2028 好")),
+    )
+    if shape == "cloze":
+        words = {"negative": [["bad", "bad film"]], "positive": [["good", "great"]]}
+        made = replace(
+            made,
+            verbalizer=Verbalizer(words, masks="pseudo", normalize="bytes"),
+            templates={"cloze": Template("[Z] it was [X] [Z]")},
+        )
+        made = replace(made, calibration=Calibration("domain", ("the sport",)))
+    shots = Shots(
+        (
+            InputExample("s1", "the sport was bad, really", "negative"),
+            InputExample("s2", "great  film", "positive"),
+        ),
+        "\n\n",
+        "Topic: film.",
+    )
+    plan = make_plan(
+        made, tokenizers[shape], architecture_shape=shape, max_length=90, shots=shots, batch_size=3
+    )
+    plan.save(tmp_path / "plan")
+    loaded = Plan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    for field in fields(plan):
+        if field.name not in ("batches", "prefix"):
+            assert getattr(loaded, field.name) == getattr(plan, field.name), field.name
+    assert (loaded.prefix == plan.prefix).all()
+    assert len(loaded.batches) == len(plan.batches) > 1
+    for a, b in zip(loaded.batches, plan.batches, strict=True):
+        for field in fields(b):
+            assert (getattr(a, field.name) == getattr(b, field.name)).all()
+    assert (plan.items, len(plan)) == (5 + len(plan.prior_texts), 5)
+    assert loaded.shared_rows == plan.shared_rows
+    assert plan.prefix.size > 0 or shape == "cloze"
+    divisors = {"prefix": [1, 5, 2, 1], "cloze": [12, 10]}[shape]
+    if shape == "prefix":
+        divisors[1] = len(tokenizers[shape].encode("badly"))
+    assert [word.divisor for word in loaded.words] == divisors
+
+
+def test_calibration_inputs_are_items_like_any_other(task, bpe, wordpiece):
+    made = replace(task, calibration=Calibration("contextual"))
+    for shape, tokenizer in (("prefix", bpe), ("cloze", wordpiece)):
+        plan = make_plan(made, tokenizer, architecture_shape=shape, max_length=64)
+        assert plan.prior_texts == ("N/A", "", "[MASK]")
+        found = ["".join(tokenizer.pieces(prompt(plan, item)[0])) for item in (5, 6, 7)]
+        if shape == "prefix":
+            assert found == ["N/A It was", " It was", "[MASK] It was"]
+        else:
+            assert found[1] == "[CLS]itwas[MASK].[SEP]"
+            assert found[2] == "[CLS]itwas[MASK].[mask][SEP]"
+    fielded = replace(made, templates={"prefix": Template("[id]: [X] It was [Z]")})
+    plan = make_plan(fielded, bpe, architecture_shape="prefix", max_length=64)
+    found = ["".join(bpe.pieces(prompt(plan, item)[0])) for item in (0, 5, 6)]
+    assert found[:2] == ["a: the film was good It was", "N/A: N/A It was"]
+    assert found[2] == ":  It was"
+
+
+def test_duplicates_are_counted_and_all_answered(task, bpe):
+    plan = make_plan(
+        task, bpe, architecture_shape="prefix", max_length=64, dataset=dataset(*["bad film"] * 4)
+    )
+    assert plan.duplicates == 3
+    assert sorted(np.concatenate([batch.items for batch in plan.batches])) == [0, 1, 2, 3]
+    assert len({tuple(prompt(plan, item)[0]) for item in range(4)}) == 1

@@ -17,6 +17,7 @@ from mindport.prompts import (
     Shots,
     Template,
     Verbalizer,
+    Word,
     make_plan,
 )
 from mindport.prompts.encode import PromptEncoder
@@ -154,6 +155,15 @@ def test_an_answer_without_space_has_none_in_the_demonstrations(bpe):
     assert "".join(bpe.pieces(made.ids)) == (
         "the sport was bad is unbad film\ngreat film is ungood\nthe film is un"
     )
+
+
+def test_a_words_own_space_stands_in_the_demonstrations(bpe):
+    words = {"negative": [Word("bad", space=False)], "positive": [Word("good", space=True)]}
+    for template in ("[X] It was [Z]", "[X] It was[Z]"):
+        made = encoder(bpe, template, Shots(SHOTS), words).encode(QUESTION)
+        assert "".join(bpe.pieces(made.ids)) == (
+            "the sport was bad It wasbad\ngreat film It was good\nthe film It was"
+        )
 
 
 @pytest.mark.parametrize("delimiter", ["\n", " ", "\n\n", ".", ""])
