@@ -1,6 +1,7 @@
 """Turn a labelled data set into prompts and score what a model answers."""
 
 from mindport.prompts.calibration import Calibration
+from mindport.prompts.classify import PromptDataLoader, PromptForClassification
 from mindport.prompts.dataset import InputExample, PromptDataset
 from mindport.prompts.execute import PromptModel, run_plan
 from mindport.prompts.parity import Flip, PromptParity, compare_scores
@@ -21,7 +22,9 @@ __all__ = [
     "Flip",
     "InputExample",
     "Plan",
+    "PromptDataLoader",
     "PromptDataset",
+    "PromptForClassification",
     "PromptModel",
     "PromptParity",
     "PromptTokenizer",

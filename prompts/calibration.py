@@ -40,9 +40,17 @@ class Calibration:
             raise MindportError(
                 f"Unknown calibration {self.kind!r}.{did_you_mean(str(self.kind), known)}"
             )
+        given: object = self.inputs  # a text alone would be taken for its letters
+        if isinstance(given, str) or any(not isinstance(text, str) for text in self.inputs):
+            raise MindportError(
+                f"The inputs of a calibration must be a list of texts, not {self.inputs!r}.",
+                'Write them in quotes, in brackets: ["N/A"].',
+            )
+        if self.kind == "none" and self.inputs:
+            raise MindportError(
+                "Inputs are given, but no calibration.", "Name its kind, or leave the inputs out."
+            )
         object.__setattr__(self, "inputs", tuple(self.inputs) or self._usual_inputs())
-        if any(not isinstance(text, str) for text in self.inputs):
-            raise MindportError(f"The inputs of a calibration must be texts, not {self.inputs!r}.")
         if self.kind == "pmi" and len(self.inputs) != 1:
             raise MindportError(
                 f"A pmi calibration has one input, not {len(self.inputs)}.",

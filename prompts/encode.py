@@ -38,9 +38,10 @@ class EncodedPrompt:
 class PromptEncoder:
     """Tokenises examples behind the same instruction and demonstrations.
 
-    What does not fit is cut from the end of the example's text, nothing else. Demonstrations may
-    take half of the room that the template leaves; their texts are cut to equal shares of it, the
-    same for every question, so that what stands before the questions is the same.
+    What does not fit is cut from the end of the example's text, nothing else; of one example as
+    much for every fill, so that all label words are asked behind the same text. Demonstrations may
+    take half of the room that everything but texts leaves; their texts are cut to equal shares of
+    it, the same for every question, so that what stands before the questions is the same.
 
     Args:
         template: Its shape must be ``shape``, or anything for ``cloze``.
@@ -49,10 +50,13 @@ class PromptEncoder:
         shape: ``prefix`` stops before the answer; ``cloze`` is ``[CLS] … [MASK] … [SEP]``.
         max_length: The most tokens that a prompt may have.
         shots: What stands first.
+        questions: What will be encoded, as far as it is known: the longest of their fields is
+            left room beside the demonstrations.
+        answer: The most tokens that a fill will have, over all ``[Z]``.
 
     Raises:
-        MindportError: If prompts of this shape cannot be made, or a label of a demonstration has
-            no words.
+        MindportError: If prompts of this shape cannot be made, a label of a demonstration has no
+            words, or its text has no tokens.
     """
 
     def __init__(
@@ -64,15 +68,19 @@ class PromptEncoder:
         shape: Shape,
         max_length: int,
         shots: Shots = NO_SHOTS,
+        questions: Sequence[InputExample] = (),
+        answer: int = 1,
     ) -> None:
         _check_shape(template, tokenizer, shape)
         self._template, self._verbalizer = template, verbalizer
         self._tokenizer, self._shape = tokenizer, shape
         self._max_length = max_length
+        # Besides the pieces of its template, a cloze prompt has two ends and an answer.
+        self._answer, self._ends = (answer, 2) if shape == "cloze" else (0, 0)
         self.shots_cut = 0
         self._delimiter = shots.delimiter.removesuffix(" ")
         self._space = shots.delimiter[len(self._delimiter) :]
-        self._lead = self._encode_shots(shots)
+        self._lead = self._encode_shots(shots, questions or shots.examples)
 
     def encode(
         self, example: InputExample, fill: Fill = ((None,),), allow_empty: bool = False
@@ -100,14 +108,17 @@ class PromptEncoder:
         text = pieces[text_at]
         if not text and not allow_empty:
             raise MindportError(f"The text of example {example.id!r} has no tokens.")
-        ends = 2 if self._shape == "cloze" else 0
-        room = self._max_length - ends - (sum(map(len, pieces)) - len(text))
-        if room < min(1, len(text)) or room < 0:
+        filled = sum(map(len, fill)) if self._shape == "cloze" else 0
+        others = sum(map(len, pieces)) - len(text) - filled
+        taken = others + max(self._answer, filled) + self._ends
+        room = self._max_length - taken
+        if room < min(1, len(text)):
+            lead = f", {len(self._lead)} of them before it" if self._lead else ""
             raise MindportError(
-                f"The template {self._template.text!r} takes {self._max_length - room} of "
-                f"{self._max_length} tokens and leaves no room for the text of example "
-                f"{example.id!r}.",
-                "Allow more tokens, shorten the template, or give fewer demonstrations.",
+                f"The template {self._template.text!r} takes {taken} of {self._max_length} tokens"
+                f"{lead} and leaves no room for the text of example {example.id!r}.",
+                "Allow more tokens, shorten the template or the fields, or give fewer "
+                "demonstrations.",
             )
         pieces[text_at] = text[:room]
         flat = [index for piece in pieces for index in piece]
@@ -134,17 +145,33 @@ class PromptEncoder:
         """Yield role and tokens of each piece of a prompt; ``answer`` has those of each [Z]."""
         space = self._space if follows_delimiter else ""
         answers = iter(answer)
-        for segment in self._template.segments(example):
+        segments = self._template.segments(example)
+        for segment, following in zip(segments, (*segments[1:], None), strict=True):
             if segment.role == "answer":
                 yield "answer", next(answers, ())
+            elif segment.role == "words" and following and not following.value[:1].isspace():
+                yield "words", self._before_word(space + segment.value)
             else:
                 yield segment.role, self._tokenizer.encode(space + segment.value)
             space = ""
 
-    def _encode_shots(self, shots: Shots) -> list[int]:
+    def _before_word(self, text: str) -> list[int]:
+        """Return the tokens of a text behind which a word stands without a space.
+
+        Byte-level BPE keeps the last character of white space apart there: two line breaks are one
+        token at the end of a text, and two tokens before a word.
+        """
+        if not text[-2:].isspace():
+            return self._tokenizer.encode(text)
+        return [*self._tokenizer.encode(text[:-1]), *self._tokenizer.encode(text[-1])]
+
+    def _encode_shots(self, shots: Shots, questions: Sequence[InputExample]) -> list[int]:
         """Return instruction and demonstrations, each with the delimiter behind it."""
         lead: list[int] = []
-        delimiter = self._tokenizer.encode(self._delimiter)
+        first = self._template.parts[0]
+        spaced = self._space or (first.role == "words" and first.value[0].isspace())
+        encode = self._tokenizer.encode if spaced else self._before_word
+        delimiter = encode(self._delimiter)
         if shots.instruction.strip():
             lead += [*self._tokenizer.encode(shots.instruction), *delimiter]
         if not shots.examples:
@@ -153,19 +180,27 @@ class PromptEncoder:
             list(self._pieces(example, bool(lead) or place > 0, self._answer_of(example)))
             for place, example in enumerate(shots.examples)
         ]
-        words = sum(len(ids) for pieces in solved for role, ids in pieces if role != "text")
-        question = self._pieces(shots.examples[0], follows_delimiter=True)
-        own = sum(len(ids) for role, ids in question if role == "words")
-        fixed = len(lead) + words + len(delimiter) * len(solved) + own
+        if not any(part.role == "field" for part in self._template.parts):
+            questions = questions[:1]  # without their texts they are all the same
+        sizes = [_without_text(self._pieces(question, True)) for question in questions]
+        longest = questions[sizes.index(max(sizes))]
+        fixed = (
+            len(lead)
+            + sum(_without_text(pieces) + len(delimiter) for pieces in solved)
+            + (max(sizes) + self._answer + self._ends)
+        )
         share = (self._max_length - fixed) // (2 * len(solved))
         if share < 1:
             raise MindportError(
-                f"{len(solved)} demonstrations take {fixed} of {self._max_length} tokens without "
-                "their texts.",
-                "Give fewer demonstrations, or a checkpoint with more positions.",
+                f"{len(solved)} demonstrations and the question {longest.id!r} take {fixed} of "
+                f"{self._max_length} tokens without their texts, which leaves those too few.",
+                "Give fewer demonstrations, shorten the fields, or take a checkpoint with more "
+                "positions.",
             )
-        for pieces in solved:
+        for pieces, example in zip(solved, shots.examples, strict=True):
             for role, ids in pieces:
+                if role == "text" and not ids:
+                    raise MindportError(f"The text of demonstration {example.id!r} has no tokens.")
                 self.shots_cut += role == "text" and len(ids) > share
                 lead += ids[:share] if role == "text" else ids
             lead += delimiter
@@ -189,6 +224,10 @@ class PromptEncoder:
                 strict=True,
             )
         ]
+
+
+def _without_text(pieces: Iterable[tuple[str, Sequence[int]]]) -> int:
+    return sum(len(ids) for role, ids in pieces if role != "text")
 
 
 def _check_shape(template: Template, tokenizer: PromptTokenizer, shape: Shape) -> None:

@@ -72,8 +72,13 @@ def run_plan(
 
     Returns:
         float32 (items, plan.rows_per_item, vocabulary).
+
+    Raises:
+        ValueError: If ``items`` is empty or holds what the plan has not.
     """
     wanted = sorted(range(plan.items) if items is None else set(items))
+    if not wanted or wanted[0] < 0 or wanted[-1] >= plan.items:
+        raise ValueError(f"items must be some of 0 to {plan.items - 1}, not {wanted}")
     place_of = {item: place for place, item in enumerate(wanted)}
     result: np.ndarray | None = None
     run = _planned if optimised else _one_by_one
@@ -82,7 +87,7 @@ def run_plan(
             result = allocate((len(wanted), plan.rows_per_item, logits.shape[-1]))
         result[place_of[item], row] = logits
     if result is None:
-        raise ValueError("no items to run")
+        raise AssertionError("a plan has a prompt for every item")
     return result
 
 
@@ -103,11 +108,11 @@ def _planned(plan: Plan, model: PromptModel, items: Collection[int]) -> Any:
             continue
         ids, lengths = batch.input_ids[kept], batch.lengths[kept]
         past = None
-        room = ids.shape[1] + longest
+        width = ids.shape[1]  # what continues the prompts is given its room later
         if prefix is not None:
-            past = model.select(prefix, np.zeros(len(kept), np.int64), room)
+            past = model.select(prefix, np.zeros(len(kept), np.int64), width)
         elif longest:
-            past = model.cache(len(kept), room)
+            past = model.cache(len(kept), width)
         fed = _inputs(ids, plan.prefix.size, lengths)
         rows, past = model.answer(fed, batch.positions[kept], past)
         yield from _rows_of(batch, kept, rows)

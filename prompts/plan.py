@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,22 @@ class Plan:
     def columns(self, row: int) -> tuple[int, ...]:
         """Return the tokens that words take from a row, each once, in order."""
         return tuple(sorted({t for word in self.words for r, t in word.steps if r == row}))
+
+    def subset(self, items: Sequence[int]) -> Plan:
+        """Return the plan of some examples, to score their rows; it has no batches to run.
+
+        Args:
+            items: Places of the examples, ascending.
+        """
+        place = {item: new for new, item in enumerate(items)}
+        return replace(
+            self,
+            ids=tuple(self.ids[item] for item in items),
+            texts=tuple(self.texts[item] for item in items),
+            label_indices=tuple(self.label_indices[item] for item in items),
+            truncated_items=tuple(place[i] for i in self.truncated_items if i in place),
+            batches=(),
+        )
 
     @cached_property
     def digest(self) -> str:

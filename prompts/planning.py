@@ -14,7 +14,7 @@ from mindport.prompts.encode import TOKENIZATION, EncodedPrompt, Fill, PromptEnc
 from mindport.prompts.plan import Batch, Continuation, Plan, PlannedWord
 from mindport.prompts.shots import NO_SHOTS, Shots
 from mindport.prompts.task import Task
-from mindport.prompts.template import Part, Shape
+from mindport.prompts.template import Part, Shape, Template
 from mindport.prompts.tokenizer import PromptTokenizer
 
 # Widths are rounded up to this, so that a graph-mode backend compiles few shapes.
@@ -84,7 +84,7 @@ def make_plan(
     shots = NO_SHOTS if shots is None else shots
     data = task.read_data() if dataset is None else dataset
     data = data if limit is None else data.take(limit)
-    _check_shots(shots, data)
+    _check_shots(shots, data, template)
     tokens = verbalizer.token_ids(tokenizer, after_space=template.answer_follows_space)
     reading = (
         read_continued(tokens)
@@ -92,6 +92,13 @@ def make_plan(
         else read_masked(tokens, pseudo=verbalizer.masks == "pseudo")
     )
     longest = max((len(c.ids) for c in reading.continuations), default=0)
+    if longest >= max_length:
+        raise MindportError(
+            f"The longest label word needs {longest} tokens behind the prompt, but a prompt may "
+            f"have {max_length} in all.",
+            "Allow more tokens, or choose shorter words.",
+        )
+    priors = [_content_free(template.parts, text) for text in task.calibration.inputs]
     encoder = PromptEncoder(
         template,
         verbalizer,
@@ -99,8 +106,9 @@ def make_plan(
         shape=architecture_shape,
         max_length=max_length - longest,
         shots=shots,
+        questions=[*data, *priors],
+        answer=max(sum(map(len, fill)) for fill in reading.fills),
     )
-    priors = [_content_free(template.parts, text) for text in task.calibration.inputs]
     prompts = [
         [encoder.encode(example, fill, allow_empty=i >= len(data)) for fill in reading.fills]
         for i, example in enumerate([*data, *priors])
@@ -220,8 +228,13 @@ def _hide(word: Tokens, hidden: int) -> Fill:
 
 
 def common_prefix(prompts: Sequence[EncodedPrompt]) -> tuple[int, ...]:
-    """Return the tokens that all prompts begin with, leaving each at least one of its own."""
+    """Return the tokens that all prompts begin with, leaving each at least one of its own.
+
+    One prompt alone shares nothing.
+    """
     ids = [prompt.ids for prompt in prompts]
+    if len(ids) < 2:
+        return ()
     length = min(map(len, ids)) - 1
     first, last = min(ids), max(ids)
     same = next((i for i in range(length) if first[i] != last[i]), length)
@@ -233,9 +246,12 @@ def _content_free(parts: Sequence[Part], text: str) -> InputExample:
     return InputExample(id=f"without content: {text!r}", text=text, label="", meta=fields)
 
 
-def _check_shots(shots: Shots, data: PromptDataset) -> None:
-    asked = {tidy(example.text) for example in data}
-    known = [example for example in shots.examples if tidy(example.text) in asked]
+def _check_shots(shots: Shots, data: PromptDataset, template: Template) -> None:
+    if not shots.examples:
+        return
+    # All that the template shows, and not the text alone: rows may share one of two texts.
+    asked = {template.render(example) for example in data}
+    known = [example for example in shots.examples if template.render(example) in asked]
     if known:
         raise MindportError(
             f"The demonstration {known[0].id!r} is one of the rows that are asked.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from mindport.migrate.errors import MindportError
 from mindport.prompts.aggregate import AGGREGATES
+from mindport.prompts.parity.statistics import wilson_limits
 from mindport.prompts.plan import Plan
 
-_Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution
 _DEGENERATE = 0.95
 _SHOWN = 10
 
@@ -97,7 +96,7 @@ def score_rows(plan: Plan, rows: np.ndarray) -> Scores:
         margins=ordered[:, -1] - ordered[:, -2],
         ties=int((ordered[:, -1] == ordered[:, -2]).sum()),
         accuracy=right / count,
-        accuracy_interval=wilson_interval(right, count),
+        accuracy_interval=wilson_limits(right, count),
         counts=tuple(np.bincount(predictions, minlength=len(plan.labels)).tolist()),
     )
 
@@ -168,16 +167,3 @@ def log_mean_exp(logs: np.ndarray) -> np.ndarray:
     highest = logs.max(axis=0)
     result: np.ndarray = highest + np.log(np.exp(logs - highest).mean(axis=0))
     return result
-
-
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
-    """Return Wilson's 95 % score interval of a proportion.
-
-    Source: E. B. Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*,
-    J. Am. Stat. Assoc. 22 (1927): the proportions p with |p - right/total| <= z sqrt(p(1-p)/total).
-    """
-    share, z2 = right / total, _Z95 * _Z95
-    centre = share + z2 / (2 * total)
-    spread = _Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
-    scale = 1 + z2 / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ class FewShotSampler:
         seed: Of the draw and of the order.
 
     Raises:
-        MindportError: If not exactly one of the two numbers is given, or it is below 1.
+        MindportError: If not exactly one of the two numbers is given, it is below 1, or the seed
+            is below 0.
     """
 
     num_examples_total: int | None = None
@@ -39,6 +41,8 @@ class FewShotSampler:
                 "A few-shot sampler needs num_examples_total or num_examples_per_label, one of "
                 f"them, from 1 up; not {self.num_examples_total} and {self.num_examples_per_label}."
             )
+        if self.seed < 0:
+            raise MindportError(f"The seed must be 0 or more, not {self.seed}.")
 
     def __call__(self, dataset: PromptDataset) -> tuple[InputExample, ...]:
         """Return the demonstrations; the order of the rows in the file does not matter.
@@ -47,7 +51,7 @@ class FewShotSampler:
             MindportError: If a label has too few rows.
         """
         by_label: dict[str, list[InputExample]] = {}
-        for example in sorted(dataset, key=lambda example: example.id):
+        for example in sorted(dataset, key=_content):
             by_label.setdefault(example.label, []).append(example)
         random = np.random.default_rng(self.seed)
         labels = sorted(by_label)
@@ -73,6 +77,11 @@ class FewShotSampler:
         return tuple(drawn[place] for place in random.permutation(len(drawn)))
 
 
+def _content(example: InputExample) -> tuple[Any, ...]:
+    """Return what rows are sorted by: an id may be no more than a place in the file."""
+    return example.text, sorted(example.meta.items()), example.id
+
+
 @dataclass(frozen=True)
 class ShotSource:
     """Where a task's demonstrations come from.
@@ -83,7 +92,7 @@ class ShotSource:
         instruction: What stands before all of them.
     """
 
-    path: Path
+    path: Path | str
     delimiter: str = "\n"
     instruction: str = ""
 

@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from mindport.migrate.errors import MindportError, did_you_mean
+from mindport.prompts.aggregate import AGGREGATES, NORMALIZERS
 from mindport.prompts.calibration import Calibration
+from mindport.prompts.data.huggingface import PREFIX
 from mindport.prompts.dataset import PromptDataset
+from mindport.prompts.formats.jinja import JinjaTemplate
 from mindport.prompts.shots import FewShotSampler, Shots, ShotSource
 from mindport.prompts.template import SHAPES, Shape, Template
-from mindport.prompts.verbalizer import Verbalizer, Word
+from mindport.prompts.verbalizer import MASK_SCORINGS, Verbalizer, Word
 from mindport.prompts.yaml_reader import YamlReader
 
 _FOLDER = Path(__file__).parent / "tasks"
 _REQUIRED = ("version", "description", "data", "labels", "templates", "chance")
-_VERBALIZER = ("aggregate", "normalize", "masks")
+_VERBALIZER = {
+    "aggregate": tuple(AGGREGATES),
+    "normalize": tuple(NORMALIZERS),
+    "masks": MASK_SCORINGS,
+}
 _OPTIONAL = ("language", "shots", "calibration", *_VERBALIZER)
 
 
@@ -26,16 +33,20 @@ class DataFile:
     """Where a task's rows lie.
 
     Attributes:
-        path: A file that :meth:`PromptDataset.from_file` reads.
+        path: What :meth:`PromptDataset.from_file` reads: a file, a folder, or ``hf:NAME:SPLIT``.
         text: The field with the text.
         label: The field with the label.
         id: The field with the row's id, if it has one.
+        label_names: The labels in the order of their index, if the field holds indices.
+        jinja: A Jinja template that makes the text of a row, in place of the field.
     """
 
-    path: Path
+    path: Path | str
     text: str = "text"
     label: str = "label"
     id: str = "id"
+    label_names: tuple[str, ...] = ()
+    jinja: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,18 +106,31 @@ class Task:
         """
         if sampler is None and self.shots is None:
             return Shots()
-        examples = () if sampler is None else sampler(self.read_shot_pool())
+        examples = () if sampler is None else sampler(self._balanced_pool())
         if self.shots is None:
             return Shots(examples)
         return Shots(examples, self.shots.delimiter, self.shots.instruction)
 
-    def _read(self, path: Path) -> PromptDataset:
+    def _balanced_pool(self) -> PromptDataset:
+        pool = self.read_shot_pool()
+        found = {example.label for example in pool}
+        absent = [label for label in self.verbalizer.labels if label not in found]
+        if absent:
+            raise MindportError(
+                f"{pool.source}: no row has the label {absent[0]!r}.",
+                "Demonstrations are drawn from every label; add rows of it.",
+            )
+        return pool
+
+    def _read(self, path: Path | str) -> PromptDataset:
         return PromptDataset.from_file(
             path,
             text=self.data.text,
             label=self.data.label,
             id=self.data.id,
             labels=self.verbalizer.labels,
+            label_names=self.data.label_names or None,
+            render=JinjaTemplate(self.data.jinja) if self.data.jinja else None,
         )
 
 
@@ -137,12 +161,18 @@ def load_task(task: str | Path) -> Task:
 
 def _build(path: Path, reader: YamlReader) -> Task:
     content = reader.mapping(reader.read(), "", _REQUIRED, _OPTIONAL)
-    data = reader.mapping(content["data"], "data", ("file", "text", "label"), ("id",))
+    data = reader.mapping(
+        content["data"], "data", ("file", "text", "label"), ("id", "label_names", "jinja")
+    )
+    names = data.pop("label_names", None)
     fields = {key: reader.text(value, f"data.{key}") for key, value in data.items()}
-    file = path.parent / fields.pop("file")
+    file = _place(path, fields.pop("file"))
+    label_names = () if names is None else _names(reader, names)
     words = _label_words(reader, content["labels"])
     rules: dict[str, Any] = {
-        key: reader.text(content[key], key) for key in _VERBALIZER if key in content
+        key: reader.choice(content[key], key, known)
+        for key, known in _VERBALIZER.items()
+        if key in content
     }
     templates = reader.mapping(content["templates"], "templates", (), SHAPES)
     if not templates:
@@ -151,7 +181,7 @@ def _build(path: Path, reader: YamlReader) -> Task:
         name=path.stem,
         version=reader.version(content["version"]),
         description=reader.text(content["description"], "description"),
-        data=DataFile(file, **fields),
+        data=DataFile(file, **fields, label_names=label_names),
         verbalizer=reader.build("labels", lambda: Verbalizer(words, **rules)),
         templates={
             shape: _template(reader, shape, templates[shape])
@@ -160,9 +190,22 @@ def _build(path: Path, reader: YamlReader) -> Task:
         },
         chance=reader.chance(content["chance"]),
         shots=_shots(reader, content["shots"], path) if "shots" in content else None,
-        calibration=_calibration(reader, content.get("calibration")),
+        calibration=_calibration(reader, content["calibration"])
+        if "calibration" in content
+        else Calibration(),
         language=reader.text(content.get("language", "en"), "language"),
     )
+
+
+def _place(task: Path, file: str) -> Path | str:
+    """Return a source of rows, seen from the task's folder."""
+    return file if file.startswith(PREFIX) else task.parent / file
+
+
+def _names(reader: YamlReader, value: Any) -> tuple[str, ...]:
+    key = "data.label_names"
+    names = reader.sequence(value, key)
+    return tuple(reader.text(name, f"{key}[{place}]") for place, name in enumerate(names))
 
 
 def _label_words(reader: YamlReader, labels: Any) -> dict[str, list[Any]]:
@@ -195,24 +238,28 @@ def _word(reader: YamlReader, value: Any, key: str) -> Any:
 
 def _shots(reader: YamlReader, value: Any, path: Path) -> ShotSource:
     shots = reader.mapping(value, "shots", ("file",), ("delimiter", "instruction"))
-    file = path.parent / reader.text(shots["file"], "shots.file")
+    file = _place(path, reader.text(shots["file"], "shots.file"))
     texts = {}
     for key in ("delimiter", "instruction"):
         if key in shots:
             if not isinstance(shots[key], str):
                 raise reader.error(f"shots.{key}", f"text is needed, not {shots[key]!r}")
+            if key == "delimiter" and "\\n" in shots[key]:
+                raise reader.error(
+                    f"shots.{key}",
+                    f"{shots[key]!r} holds a backslash and an n, not a line break",
+                    'YAML reads \\n as a line break between double quotes only: "\\n".',
+                )
             texts[key] = shots[key]
     return ShotSource(file, **texts)
 
 
 def _calibration(reader: YamlReader, value: Any) -> Calibration:
-    if value is None:
-        return Calibration()
     content = reader.mapping(value, "calibration", ("kind",), ("inputs",))
     kind: Any = reader.text(content["kind"], "calibration.kind")
-    inputs = content.get("inputs", [])
-    if not isinstance(inputs, list):
-        raise reader.error("calibration.inputs", f"a list of texts is needed, not {inputs!r}")
+    inputs = []
+    if "inputs" in content:
+        inputs = reader.sequence(content["inputs"], "calibration.inputs")
     return reader.build("calibration", lambda: Calibration(kind, tuple(inputs)))
 
 

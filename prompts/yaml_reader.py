@@ -100,6 +100,14 @@ class YamlReader:
             raise self.error(key, f"text is needed, not {value!r}", "Put a number in quotes.")
         return value
 
+    def choice(self, value: Any, key: str, known: tuple[str, ...]) -> str:
+        """Return a text that is one of those known."""
+        text = self.text(value, key)
+        if text not in known:
+            guess = did_you_mean(text, known).rstrip(".")
+            raise self.error(key, f"unknown {key} {text!r}.{guess}")
+        return text
+
     def version(self, value: Any) -> int:
         """Return a whole number from 1 up."""
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

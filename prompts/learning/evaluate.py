@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mindport.migrate.errors import MindportError
-from mindport.prompts.score import log_softmax, wilson_interval
+from mindport.prompts.parity.statistics import wilson_limits
+from mindport.prompts.score import log_softmax
 
 if TYPE_CHECKING:
     from mindport.prompts.learning.data import LearningData, PromptSet
@@ -56,7 +57,7 @@ class Evaluation:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""
-        return wilson_interval(int(self.right.sum()), len(self.right))
+        return wilson_limits(int(self.right.sum()), len(self.right))
 
     @property
     def loss(self) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mindport.prompts.learning.result import LearningResult
+from mindport.prompts.parity.statistics import mcnemar
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,5 @@ def measure_improvement(result: LearningResult) -> Improvement:
         after_interval=after.interval,
         gained=gained,
         lost=lost,
-        p_value=exact_mcnemar(gained, lost),
+        p_value=mcnemar(gained, lost),
     )
-
-
-def exact_mcnemar(gained: int, lost: int) -> float:
-    """Return the two-sided p of ``gained`` against ``lost`` under a fair coin.
-
-    Source: Q. McNemar, Psychometrika 12 (1947), with the binomial distribution itself.
-    """
-    total = gained + lost
-    tail = sum(math.comb(total, k) for k in range(min(gained, lost) + 1))
-    return float(min(1.0, 2 * tail / 2**total))

@@ -148,7 +148,8 @@ def _record(entry: Mapping[str, Any]) -> StepRecord:
     search = entry["search"]
     if search is not None:
         lists: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in search.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in search.items()
         }
         search = Search(**lists)
     return StepRecord(**{**entry, "search": search})
