@@ -30,7 +30,6 @@ FACTOR = 32.0
 _UNITS = 64 * float(np.finfo(np.float32).eps)
 # Beyond this share of what the curve moves by, a tolerance says nothing any more.
 _BLURRED = 0.2
-_SETTINGS_THAT_MAY_DIFFER: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ class _Comparison:
         worst = int(np.nanargmax(np.where(np.isnan(use), np.inf, use)))
         measures = [
             self._gradients(),
-            Measure("loss curve", difference[worst], floor[worst], allowed[worst]),
+            Measure("loss curve", *(float(f[worst]) for f in (difference, floor, allowed))),
         ]
         blurred = np.flatnonzero(allowed > _BLURRED * np.ptp(reference.losses))
         flips: tuple[LabelFlip, ...] = ()

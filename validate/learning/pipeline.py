@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.console import write_report
 from mindport.migrate.errors import DestinationError, MindportError
 from mindport.migrate.porting import Prepared
 from mindport.prompts import PromptDataset, PromptTokenizer, Task, load_task
@@ -26,7 +27,7 @@ from mindport.validate.learning.network import no_words
 from mindport.validate.learning.request import LearnRequest
 from mindport.validate.learning.verdict import LearningVerdict
 from mindport.validate.learning.work import Learned, save_work
-from mindport.validate.pipeline import prepare_reference
+from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
 
 Stage = Callable[[str], None]
@@ -52,9 +53,8 @@ def learn(request: LearnRequest, stage: Stage = lambda _: None) -> LearningVerdi
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("weights")
-        prepared = prepare_reference(
-            architecture, Request(request.architecture, checkpoint=request.checkpoint), work
-        )
+        asked = Request(request.architecture, checkpoint=request.checkpoint)
+        prepared = prepare_reference(architecture, asked, work).prepared
         head = prepared.plan.head
         if not head.prompts:
             raise no_words(head)
@@ -240,9 +240,17 @@ def _check_output(folder: Path | None) -> None:
 
 
 def _write(folder: Path, verdict: LearningVerdict, learned: dict[str, Learned]) -> None:
-    """Write the results, each whole, and the verdict last."""
-    for side, done in learned.items():
-        done.save(folder / side)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(verdict.to_dict(), indent=2, ensure_ascii=False)
-    (folder / "verdict.json").write_text(text + "\n", encoding="utf-8")
+    """Write verdict and results, whole or not at all."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        for side, done in learned.items():
+            done.save(part / side)
+        write_report(part / "verdict.json", verdict.to_dict())
+        part.rename(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DestinationError(f"{folder} cannot be written: {reason}.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
