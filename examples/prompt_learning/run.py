@@ -1,4 +1,4 @@
-"""GPT-2 sentiment by prompt: the course's zero-shot prompt, then the same prompt with learned words.
+"""GPT-2 sentiment by prompt: the course's zero-shot prompt, then the same with learned vectors.
 
 ``python run.py`` asks the embedded GPT-2 the MindSpore course's prompt (template and verbalizer
 are read from the course's own OpenPrompt forms), then learns a soft prompt for it on PyTorch and

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from mindport.prompts.learning.evaluate import mean_loss
+from mindport.prompts.learning.evaluation import mean_loss
 from mindport.prompts.learning.model import LearnableModel, Learned, LearningBatch
 from mindport.prompts.learning.optimizer import Adam
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.errors import CheckpointError
-from mindport.prompts.learning.evaluate import Evaluation
+from mindport.prompts.learning.evaluation import Evaluation
 from mindport.prompts.learning.method import Search
 from mindport.prompts.learning.result_file import read_result, write_result
 

@@ -17,7 +17,7 @@ from typing import Any
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.prompts.learning.model import LearnableModel
 from mindport.prompts.learning.nearest import nearest_tokens
-from mindport.prompts.learning.train import Training
+from mindport.prompts.learning.training import Training
 from mindport.prompts.learning.variants import Disturbed, Reordered
 from mindport.validate.backend import load_backend
 from mindport.validate.case import Run, load_case

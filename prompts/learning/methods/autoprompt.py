@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mindport.prompts.learning.evaluate import mean_loss
+from mindport.prompts.learning.evaluation import mean_loss
 from mindport.prompts.learning.method import Method, Search, Start, Step, checked_gradients
 from mindport.prompts.learning.model import Learned, LearningBatch
 

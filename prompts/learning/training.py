@@ -10,7 +10,7 @@ import numpy as np
 
 from mindport.migrate.errors import MindportError
 from mindport.prompts.learning.data import LearningData, PromptSet, draw_batches
-from mindport.prompts.learning.evaluate import evaluate
+from mindport.prompts.learning.evaluation import evaluate
 from mindport.prompts.learning.method import Method, Start
 from mindport.prompts.learning.methods import load_method
 from mindport.prompts.learning.model import LearnableModel
