@@ -267,9 +267,9 @@ def test_a_worker_that_dies_is_not_run(tmp_path):
         (["--backend", "torch"], "give two of"),
         (["--tokens", "500"], "leave no room"),
         (["--learning-rate", "0"], "above 0"),
-        (["--start-text", " "], "has no tokens"),
+        (["--validation", "1"], "from 0 to below 1"),
     ],
-    ids=["held-out", "backend", "tokens", "rate", "start"],
+    ids=["held-out", "backend", "tokens", "rate", "validation"],
 )
 def test_bad_requests_are_explained(argv, message):
     held_out = str(load_task("sentiment").data.path)

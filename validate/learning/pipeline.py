@@ -16,8 +16,9 @@ from mindport.migrate.porting import Prepared
 from mindport.prompts import PromptDataset, PromptTokenizer, Task, load_task
 from mindport.prompts.learning.batches import make_data
 from mindport.prompts.learning.data import LearningData
+from mindport.prompts.learning.findings import LearningParity
 from mindport.prompts.learning.improvement import measure_improvement
-from mindport.prompts.learning.parity import FACTOR, LearningParity, compare_results
+from mindport.prompts.learning.parity import FACTOR, compare_results
 from mindport.prompts.learning.result import LearningResult
 from mindport.validate.backend import check_mode, load_backend
 from mindport.validate.case import Case, Run, save_case

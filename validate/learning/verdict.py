@@ -24,7 +24,7 @@ class LearningVerdict:
         head: The head.
         settings: Of the training.
         data: How many rows were learned from and held out, the prompt, the sha256 of it all.
-        parity: See :class:`mindport.prompts.learning.parity.LearningParity`; None if not run.
+        parity: See :class:`mindport.prompts.learning.findings.LearningParity`; None if not run.
         curves: By side, the loss of every step; ``allowed`` is not among them.
         improvement: By side, zero shot against the learned prompt.
         identity: What really ran, by side.
