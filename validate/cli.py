@@ -54,7 +54,8 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
                      metavar="PATH|NAME|embedded|random",
                      help="The weights: a Hugging Face folder or file, a model's name in the "
-                     "Hugging Face cache or hub, the embedded ones, or random ones."),
+                     "Hugging Face cache or hub, the embedded ones (English; embedded-zh for "
+                     "Chinese), or random ones."),
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),

@@ -14,7 +14,7 @@ class Request:
 
     Attributes:
         architecture: ``gpt2``, ``bert`` …
-        checkpoint: ``embedded``, ``random``, a path, or a model's name.
+        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name.
         candidate_checkpoint: An already ported folder or file; None ports on the fly.
         config_file: ``config.json`` for ``random``, or of weights that lie without one.
         size: A named size for ``random``.
