@@ -80,10 +80,14 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--seed"], type=int, default=default.seed, show_default=True,
                      help="Of random inputs and weights."),
         click.Option(["--prompts"], metavar="TASK|FILE",
-                     help="Classify a labelled set by prompt on both sides: sentiment, topic, or "
-                     "a task file of your own."),
+                     help="Classify a labelled set by prompt on both sides: a task that `mindport "
+                     "prompts list` shows, or a file of your own."),
         click.Option(["--prompt-limit"], type=click.IntRange(min=1),
                      help="At most so many items."),
+        click.Option(["--shots"], type=click.IntRange(min=0), default=default.shots,
+                     show_default=True, help="Demonstrations before each prompt."),
+        click.Option(["--allow-missing"], is_flag=True,
+                     help="Run both sides with the initial values of what the checkpoint lacks."),
         click.Option(["--policy"], type=click.Choice(POLICIES),
                      help="How the tolerance is chosen.  [default: derived, from the float64 "
                      "oracle and the noise floor]"),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
-from mindport.prompts import InputExample, Plan, PromptDataset, Task, Template, make_plan
+from mindport.prompts import (
+    InputExample,
+    Plan,
+    PromptDataset,
+    Task,
+    Template,
+    Verbalizer,
+    make_plan,
+)
 from mindport.prompts.task import DataFile
 
 FAMILIES = ("prefix", "cloze")
@@ -21,12 +29,15 @@ def tokenizers(bpe, wordpiece):
 
 
 def prompt(plan, item):
-    """Return the real ids of an item and the row of its answer."""
+    """Return the real ids of an item's only prompt and the position of its only answer."""
+    found = []
     for batch in plan.batches:
         for place in np.flatnonzero(batch.items == item):
-            real = batch.attention_mask[place] == 1
-            return batch.input_ids[place][real].tolist(), int(batch.rows[place])
-    raise AssertionError(item)
+            own = batch.input_ids[place, : batch.lengths[place]]
+            (position,) = batch.positions[place]
+            found.append(([*plan.prefix.tolist(), *own.tolist()], int(position) + len(plan.prefix)))
+    (only,) = found
+    return only
 
 
 def dataset(*texts):
@@ -38,10 +49,17 @@ def test_prefix(task, bpe):
     ids, row = prompt(plan, 1)
     assert bpe.pieces(ids) == ["bad", " film", " It", " was"]
     assert row == 3
-    assert [bpe.pieces(words) for words in plan.label_token_ids] == [
-        [" bad", " terrible"],
-        [" good", " great"],
+    assert [(word.text, word.label, word.divisor) for word in plan.words] == [
+        ("bad", 0, 1.0),
+        ("terrible", 0, 1.0),
+        ("good", 1, 1.0),
+        ("great", 1, 1.0),
     ]
+    (rows, tokens) = zip(*(step for word in plan.words for step in word.steps), strict=True)
+    assert rows == (0, 0, 0, 0)
+    assert bpe.pieces(tokens) == [" bad", " terrible", " good", " great"]
+    assert plan.columns(0) == tuple(sorted(tokens))
+    assert (plan.rows_per_item, plan.shared_rows, plan.items) == (1, {0}, len(plan))
 
 
 def test_cloze(task, wordpiece):
@@ -97,6 +115,32 @@ def test_only_the_end_of_the_text_is_cut(task, tokenizers, shape):
         assert cut_row == row == 3
 
 
+@pytest.mark.parametrize("masks", ["joint", "pseudo"])
+def test_all_words_are_asked_behind_the_same_text(task, wordpiece, masks):
+    verbalizer = Verbalizer({"a": ["bad", "bad film"], "b": ["good sport film"]}, masks=masks)
+    made = replace(task, verbalizer=verbalizer)
+    data = PromptDataset((InputExample("1", "great " * 50, "a"),))
+    plan = make_plan(made, wordpiece, architecture_shape="cloze", max_length=20, dataset=data)
+    prompts = [
+        batch.input_ids[place, : batch.lengths[place]].tolist()
+        for batch in plan.batches
+        for place in range(len(batch.items))
+    ]
+    assert len(prompts) == (3 if masks == "joint" else 1 + 2 + 3)
+    (great,) = wordpiece.encode("great")
+    assert {ids.count(great) for ids in prompts} == {20 - 8}  # CLS it was, three tokens, . SEP
+    assert {len(ids) for ids in prompts} == {18, 19, 20}
+    assert plan.truncated_items == (0,)
+
+
+@pytest.mark.parametrize("max_length", [1, 2])
+def test_no_room_for_the_words(task, bpe, max_length):
+    words = {"negative": ["bad"], "positive": ["good was film"]}
+    made = replace(task, verbalizer=Verbalizer(words))
+    with pytest.raises(MindportError, match=f"needs 2 tokens behind .* {max_length} in all"):
+        make_plan(made, bpe, architecture_shape="prefix", max_length=max_length)
+
+
 def test_no_room_for_the_text(task, bpe, wordpiece):
     for shape, tokenizer, least in (("prefix", bpe, 3), ("cloze", wordpiece, 7)):
         make_plan(task, tokenizer, architecture_shape=shape, max_length=least)
@@ -114,16 +158,15 @@ def test_batches(task, bpe):
     assert [batch.input_ids.shape for batch in plan.batches] == [(2, 48), (2, 32), (1, 16)]
     for batch in plan.batches:
         size, width = batch.input_ids.shape
-        for name in ("input_ids", "attention_mask", "position_ids", "token_type_ids"):
-            array = getattr(batch, name)
-            assert array.shape == (size, width)
-            assert array.dtype == np.int64
-        assert batch.rows.dtype == batch.items.dtype == np.int64
-        assert batch.rows.tolist() == (batch.attention_mask.sum(axis=1) - 1).tolist()
-        assert (batch.input_ids[batch.attention_mask == 0] == bpe.pad_id).all()
-        assert (np.diff(batch.attention_mask, axis=1) <= 0).all()  # padding is on the right
-        assert (batch.position_ids == np.arange(width)).all()
-        assert not batch.token_type_ids.any()
+        assert batch.positions.shape == (size, 1)
+        assert batch.lengths.shape == batch.items.shape == batch.first_rows.shape == (size,)
+        for field in fields(batch):
+            assert getattr(batch, field.name).dtype == np.int64
+        assert batch.positions[:, 0].tolist() == (batch.lengths - 1).tolist()
+        padding = np.arange(width) >= batch.lengths[:, None]  # it is on the right
+        assert (batch.input_ids[padding] == bpe.pad_id).all()
+        assert (batch.input_ids[~padding] != bpe.pad_id).all()
+        assert not batch.first_rows.any()
 
 
 def test_widths_stay_within_the_models_positions(task, bpe):
@@ -214,7 +257,8 @@ def test_the_digest_covers_what_is_asked(task, bpe, plan):
     ids[0, 0] += 1
     changes = [
         {"texts": ("x", *plan.texts[1:])},
-        {"label_token_ids": plan.label_token_ids[::-1]},
+        {"words": plan.words[::-1]},
+        {"words": (replace(plan.words[0], divisor=2.0), *plan.words[1:])},
         {"tokenizer_hash": "0"},
         {"aggregate": "max"},
         {"batches": (replace(batch, input_ids=ids), *plan.batches[1:])},
@@ -231,10 +275,12 @@ def test_save_and_load(plan, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["plan"]
     loaded = Plan.load(folder)
     assert loaded.digest == plan.digest
-    assert loaded.label_words == (("bad", "terrible"), ("good", "great"))
+    assert loaded.words == plan.words
+    assert [word.text for word in loaded.words] == ["bad", "terrible", "good", "great"]
     for a, b in zip(loaded.batches, plan.batches, strict=True):
-        assert (a.input_ids == b.input_ids).all()
-        assert a.rows.flags.writeable
+        for field in fields(b):
+            assert (getattr(a, field.name) == getattr(b, field.name)).all()
+            assert getattr(a, field.name).flags.writeable
     with pytest.raises(DestinationError, match="exists already"):
         plan.save(folder)
 
@@ -256,7 +302,7 @@ def edit_json(change):
         (lambda f: (f / "plan.json").write_text("{"), "no prompt plan"),
         (lambda f: (f / "plan.json").write_text("[]"), "or is none"),
         (lambda f: (f / "plan.safetensors").write_bytes(b"\x80\x04pickle"), "no prompt plan"),
-        (edit_json(lambda c: c.update(schema=2)), "another version"),
+        (edit_json(lambda c: c.update(schema=1)), "another version"),
         (edit_json(lambda c: c.pop("labels")), "lacks a part"),
         (edit_json(lambda c: c.pop("digest")), "lacks a part"),
         (edit_json(lambda c: c.update(surprise=1)), "lacks a part"),
@@ -264,6 +310,11 @@ def edit_json(change):
         (edit_json(lambda c: c.update(batches="x")), "lacks a part"),
         (edit_json(lambda c: c.update(batches=1)), "digest does not match"),
         (edit_json(lambda c: c["texts"].reverse()), "digest does not match"),
+        (edit_json(lambda c: c["words"].reverse()), "digest does not match"),
+        (edit_json(lambda c: c["words"][0].update(divisor=2.0)), "digest does not match"),
+        (edit_json(lambda c: c["words"][0].pop("steps")), "lacks a part"),
+        (edit_json(lambda c: c.update(words="abc")), "lacks a part"),
+        (edit_json(lambda c: c.update(continuations=[1])), "lacks a part"),
     ],
 )
 def test_damaged_plans(plan, tmp_path, damage, said):
