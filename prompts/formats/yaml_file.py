@@ -199,9 +199,17 @@ class _Dumper(yaml.SafeDumper):
         plain = not any(isinstance(value, dict | list) for value in sequence)
         return super().represent_sequence(tag, sequence, flow_style=plain or None)
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text; line breaks other than the usual are spelt out."""
+        style = '"' if set(data) & set("\x85\u2028\u2029\ufeff\r") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
     def ignore_aliases(self, data: Any) -> bool:
         """Write what stands twice twice."""
         return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _is_scalar(node: yaml.Node) -> bool:
