@@ -57,7 +57,9 @@ class YamlReader:
     def text(self, value: Any, key: str) -> str:
         """Return a text with more than white space."""
         if isinstance(value, bool):
-            raise self.error(key, f"this is the boolean {str(value).lower()}, not text", BOOLEAN_HINT)
+            raise self.error(
+                key, f"this is the boolean {str(value).lower()}, not text", BOOLEAN_HINT
+            )
         if not isinstance(value, str) or not value.strip():
             raise self.error(key, f"text is needed, not {value!r}", "Put a number in quotes.")
         return value
