@@ -33,7 +33,7 @@ _path = click.Path(path_type=Path)
     "--checkpoint",
     default=PromptRequest.checkpoint,
     show_default=True,
-    metavar="PATH|NAME|embedded",
+    metavar="PATH|NAME|embedded[-NAME]",
     help="The weights, in the torch layout; ported on the fly if the backend needs it.",
 )
 @click.option("--head", help="The head; by default the checkpoint's.")
