@@ -193,7 +193,7 @@ def gather_facts(python: Path) -> Facts:
             last = said[-1] if said else f"it {end}"
             raise EnvironmentUnavailableError(
                 f"The interpreter {python} does not answer: {last}.",
-                "Give --python the path of a Python 3.8 or newer that starts.",
+                "Give --python the path of a Python 3.7 or newer that starts.",
             )
         return Facts.from_json(json.loads(out.read_text(encoding="utf-8")))
 

@@ -1,4 +1,4 @@
-"""What runs inside the interpreter that is examined; the standard library alone, any Python 3.8+.
+"""What runs inside the interpreter that is examined; the standard library, Python 3.7 or newer.
 
 ``probe.py facts OUT`` reads what is installed and imports nothing. ``probe.py try NAME DEVICE OUT``
 imports a framework and computes a small product on a device. Both write JSON to OUT, the second
@@ -15,7 +15,6 @@ if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
     del sys.path[0]
 
 import importlib
-import importlib.metadata as metadata
 import importlib.util
 import json
 import os
@@ -71,30 +70,57 @@ def gather() -> dict[str, Any]:
 
 
 def distributions() -> list[dict[str, Any]]:
-    """Return what is installed of what is watched, once for every folder of metadata."""
+    """Return what is installed of what is watched, once for every folder of metadata.
+
+    Read from disk: ``importlib.metadata`` is younger than Python 3.7, which old images of
+    MindSpore have, and MindNLP replaces parts of it.
+    """
     wanted = {name for names in WATCHED.values() for name in names} | set(LISTED)
     found = []
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"] if distribution.metadata else None
-        if not name:
-            continue
-        claims = sorted(claimed(distribution) & set(WATCHED))
-        if normalise(name) in wanted or claims:
-            found.append(
-                {
-                    "name": normalise(name),
-                    "version": distribution.version,
-                    "location": str(distribution.locate_file("")),
-                    "claims": claims,
-                }
-            )
+    for entry in dict.fromkeys(os.path.abspath(entry) for entry in sys.path):
+        names = sorted(os.listdir(entry)) if os.path.isdir(entry) else []
+        for info in names:
+            if not info.endswith((".dist-info", ".egg-info")):
+                continue
+            name, version = named(os.path.join(entry, info))
+            claims = sorted(claimed(os.path.join(entry, info)) & set(WATCHED))
+            if name and (normalise(name) in wanted or claims):
+                found.append(
+                    {
+                        "name": normalise(name),
+                        "version": version,
+                        "location": entry,
+                        "claims": claims,
+                    }
+                )
     return found
 
 
-def claimed(distribution: metadata.Distribution) -> set[str]:
+def read(*path: str) -> str:
+    """Return the text of a file; nothing if there is none."""
+    try:
+        with open(os.path.join(*path), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def named(info: str) -> tuple[str, str]:
+    """Return name and version from metadata; empty if it does not say."""
+    text = read(info, "METADATA") or read(info, "PKG-INFO") or read(info)
+    headers: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if not colon:
+            break
+        headers.setdefault(key.strip().lower(), value.strip())
+    return headers.get("name", ""), headers.get("version", "")
+
+
+def claimed(info: str) -> set[str]:
     """Return the top-level names that a distribution installs, as its own lists say."""
-    names = set((distribution.read_text("top_level.txt") or "").split())
-    for line in (distribution.read_text("RECORD") or "").splitlines():
+    names = set(read(info, "top_level.txt").split())
+    for line in read(info, "RECORD").splitlines():
         first, slash, _ = line.partition("/")
         if slash:
             names.add(first)
