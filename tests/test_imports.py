@@ -105,6 +105,7 @@ def run_without_frameworks(*argv):
         ("validate",),
         ("validate", "bert"),
         ("validate", "taps"),
+        ("validate", "doctor"),
         ("prompts",),
     ],
     ids="-".join,

@@ -184,10 +184,16 @@ def fake_torch(kind="cuda", available=True, count=2, total=512.0, built="12.4"):
         device_count=lambda: count,
         get_device_name=lambda place: "NVIDIA H100",
     )
+
+    def device(type_, *index):
+        if type_ == "npu":  # torch_npu, which gives the name a meaning, is not here
+            raise RuntimeError("Expected one of cpu, cuda, … device type at start of device string")
+        return (type_, *index)
+
     return SimpleNamespace(
         __version__="2.13.0",
         version=SimpleNamespace(cuda=built),
-        device=lambda *words: words,
+        device=device,
         ones=lambda shape, device: Product(total),
         **{kind: module},
     )

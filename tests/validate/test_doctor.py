@@ -40,10 +40,11 @@ __version__ = "2.13.0"
 MINDSPORE = """
 from types import SimpleNamespace
 class Tensor:
+    def __init__(self, rows, dtype): self.rows = rows
     def asnumpy(self): return self
-    def sum(self): return 512.0
+    def sum(self): return float(sum(map(sum, self.rows)) * len(self.rows))
 float32 = "float32"
-ops = SimpleNamespace(ones=lambda *_: Tensor(), matmul=lambda *_: Tensor())
+ops = SimpleNamespace(MatMul=lambda: lambda a, b: a)
 hal = SimpleNamespace(is_available=lambda name: False)
 def set_device(kind, index):
     if kind != "CPU": raise RuntimeError("Unsupported device target Ascend.")

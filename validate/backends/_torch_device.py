@@ -21,10 +21,11 @@ def select_device(torch: Any, device: Device) -> Any:
     Raises:
         EnvironmentUnavailableError: If it is not there.
     """
-    place = torch.device(_TYPES[device.kind], *([] if device.kind == "CPU" else [device.number]))
-    if device.kind != "CPU" and (problem := _obstacle(torch, device)):
+    if device.kind == "CPU":
+        return torch.device("cpu")
+    if problem := _obstacle(torch, device):
         raise device_absent("torch", torch.__version__, device, problem)
-    return place
+    return torch.device(_TYPES[device.kind], device.number)
 
 
 def prove_device(torch: Any, device: Device, place: Any) -> None:

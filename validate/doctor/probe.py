@@ -189,7 +189,7 @@ def torch_product(torch: Any, device: str, say: Callable[..., None]) -> tuple[fl
         where = "CPU"
     else:
         place = place + ":" + (index or "0")
-        where = str(getattr(torch, place.partition(":")[0]).get_device_name(place))
+        where = str(getattr(torch, place.partition(":")[0]).get_device_name(int(index or 0)))
     ones = torch.ones((_SIDE, _SIDE), device=place)
     return float((ones @ ones).sum().item()), where
 
@@ -205,8 +205,9 @@ def mindspore_product(mindspore: Any, device: str, say: Callable[..., None]) -> 
         mindspore.set_device(kind, int(index or 0))
     else:
         mindspore.set_context(device_target=kind, device_id=int(index or 0))
-    ones = mindspore.ops.ones((_SIDE, _SIDE), mindspore.float32)
-    total = float(mindspore.ops.matmul(ones, ones).asnumpy().sum())
+    # In words that every version since 1.7 has.
+    ones = mindspore.Tensor([[1.0] * _SIDE] * _SIDE, mindspore.float32)
+    total = float(mindspore.ops.MatMul()(ones, ones).asnumpy().sum())
     used = mindspore.get_context("device_target")
     if used != kind:
         raise RuntimeError(kind + " was asked for, but MindSpore computed on " + str(used))
