@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from mindport.migrate.errors import MindportError, did_you_mean
 
@@ -40,8 +40,8 @@ class Calibration:
             raise MindportError(
                 f"Unknown calibration {self.kind!r}.{did_you_mean(str(self.kind), known)}"
             )
-        given: object = self.inputs  # a text alone would be taken for its letters
-        if isinstance(given, str) or any(not isinstance(text, str) for text in self.inputs):
+        given: Any = self.inputs  # one text is a sequence of texts too
+        if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
             raise MindportError(
                 f"The inputs of a calibration must be a list of texts, not {self.inputs!r}.",
                 'Write them in quotes, in brackets: ["N/A"].',

@@ -12,7 +12,9 @@ from rich.status import Status
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.backend import backend_names
-from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.case import DTYPES, MODES
+from mindport.validate.devices import DeviceName
+from mindport.validate.doctor.command import doctor
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
 from mindport.validate.report.json import write_verdict
@@ -54,7 +56,8 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
                      metavar="PATH|NAME|embedded|random",
                      help="The weights: a Hugging Face folder or file, a model's name in the "
-                     "Hugging Face cache or hub, the embedded ones, or random ones."),
+                     "Hugging Face cache or hub, the embedded ones (English; embedded-zh for "
+                     "Chinese), or random ones."),
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),
@@ -100,8 +103,10 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      help="Compare the loss and the gradient of every parameter too."),
         click.Option(["--backend"], type=click.Choice(backend_names()), default=default.backend,
                      show_default=True, help="What runs the candidate."),
-        click.Option(["--device"], type=click.Choice(DEVICES, case_sensitive=False),
-                     default=default.device, show_default=True, help="The candidate's device."),
+        click.Option(["--device"], type=DeviceName(), default=default.device, show_default=True,
+                     help="The candidate's device; cuda, gpu and npu are understood too."),
+        click.Option(["--reference-device"], type=DeviceName(), default=default.reference_device,
+                     show_default=True, help="The reference's device."),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default=default.dtype,
                      show_default=True, help="Of weights and computation on both sides."),
         click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
@@ -191,3 +196,4 @@ main = ByArchitecture(
 )  # fmt: skip
 main.add_command(taps)
 main.add_command(selftest)
+main.add_command(doctor)

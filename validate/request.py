@@ -14,7 +14,7 @@ class Request:
 
     Attributes:
         architecture: ``gpt2``, ``bert`` …
-        checkpoint: ``embedded``, ``random``, a path, or a model's name.
+        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name.
         candidate_checkpoint: An already ported folder or file; None ports on the fly.
         config_file: ``config.json`` for ``random``, or of weights that lie without one.
         size: A named size for ``random``.
@@ -27,7 +27,8 @@ class Request:
         atol: Absolute tolerance.
         rtol: Relative tolerance.
         backend: The candidate's backend.
-        device: The candidate's device.
+        device: The candidate's device, as :func:`mindport.validate.devices.parse_device` reads it.
+        reference_device: The reference's; its float64 oracle always runs on the CPU.
         dtype: Of both sides.
         mode: The candidate's mode.
         python: The candidate's interpreter; None takes this one.
@@ -60,6 +61,7 @@ class Request:
     rtol: float | None = None
     backend: str = "mindspore"
     device: str = "CPU"
+    reference_device: str = "CPU"
     dtype: str = "float32"
     mode: str = "eager"
     python: str | None = None

@@ -134,7 +134,10 @@ class Chinese(Course):
     size = 2400
 
     def __init__(self, folder: Path) -> None:
-        self.plans = dict.fromkeys(("gpt2", "bert"), Plan(2000, layers=2, text_steps=400))
+        self.plans = {
+            "gpt2": Plan(prompt_steps=2000, layers=2, text_steps=400),
+            "bert": Plan(prompt_steps=1000, layers=2),
+        }
         fetch(folder, self.archives)
         corpus = chinese.build(folder)
         self.tasks = {"sentiment-zh": corpus.sentiment}
