@@ -9,8 +9,8 @@ float64; in another order of summation; with learned numbers a unit in the last 
 The candidate may part by ``FACTOR`` times as much.
 
 The factor: the floor is the largest of three random departures, none of which knows the
-candidate's kernels. Correct candidates were up to about six times as far, and a learning rate that
-is wrong by a thousandth is caught with room to spare; ``docs/learning.md`` has the figures.
+candidate's kernels. With it, correct candidates used less than a third of what they may, and a
+learning rate that is wrong by a thousandth is caught; ``docs/learning.md`` has the figures.
 """
 
 from __future__ import annotations
