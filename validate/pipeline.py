@@ -71,7 +71,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
     backend = load_backend(name)
     check_mode(name, request.mode)
     policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol)
-    pythons = find_python(request.reference_python), find_python(request.python)
+    pythons = find_python(request.reference_python), find_python(request.python, name)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("weights")
