@@ -84,7 +84,7 @@ class Listener:
         self._listening = False
         self._softmax: list[tuple[Tap, ...]] = []  # of the attention modules that run now
         self._handles: list[Any] = []
-        self._watch = watch(torch, self._keep_softmax)
+        self._watch: Any = watch(torch, self._keep_softmax)
         inside: dict[str, list[Tap]] = {}
         for tap in taps:
             if tap.end in ("softmax-input", "softmax-output"):

@@ -184,8 +184,9 @@ class _Builder:
         log = self.folder / _LOG
         with log.open("ab") as file:
             start = file.tell()
+            how = ""
             try:
-                code = subprocess.run(  # noqa: S603 - venv, pip or uv, and our own check
+                done = subprocess.run(  # noqa: S603 - venv, pip or uv, and our own check
                     [str(word) for word in command],
                     stdin=subprocess.DEVNULL,
                     stdout=file,
@@ -194,18 +195,19 @@ class _Builder:
                     cwd=self.folder,
                     timeout=seconds,
                     check=False,
-                ).returncode
+                )
+                how = f"exit code {done.returncode}" if done.returncode else ""
             except subprocess.TimeoutExpired:
-                code = f"no end within {seconds:g} s"
+                how = f"no end within {seconds:g} s"
             except OSError as error:
-                code = error.strerror
-        if code != 0:
+                how = error.strerror or str(error)
+        if how:
             with log.open("rb") as file:
                 file.seek(start)
                 text = file.read().decode(errors="replace")
             last = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
             raise EnvironmentUnavailableError(
-                "\n".join([f"{what} failed ({code}):", *(f"  {line}" for line in last)]),
+                "\n".join([f"{what} failed ({how}):", *(f"  {line}" for line in last)]),
                 f"All that was said is in {log}. What is there will be built anew next time.",
             )
 
@@ -224,18 +226,26 @@ def _fill(spec: Specification, target: Path, interpreter: Interpreter, say: Say)
         uv = shutil.which("uv")
 
         say(_step(3, "virtual environment"))
-        # Beside the stamp and the log: neither venv nor uv clears the folder.
-        make = [uv, "venv", "--allow-existing", "--python"] if uv else []
+        # Beside the stamp and the log, which are there already.
         if uv:
-            builder.run("uv venv", [*make, interpreter.path, target])
+            make: list[str | Path] = [
+                uv,
+                "venv",
+                "--allow-existing",
+                "--python",
+                interpreter.path,
+                target,
+            ]
         else:
-            builder.run("venv", [interpreter.path, "-m", "venv", target])
+            make = [interpreter.path, "-m", "venv", target]
+        builder.run("venv", make)
 
         tool = "uv" if uv else "pip"
         say(_step(4, f"{len(spec.pins)} packages with {tool}: this takes minutes"))
-        install = [uv, "pip", "install", "--python", python] if uv else [
-            python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-        ]  # fmt: skip
+        if uv:
+            install: list[str | Path] = [uv, "pip", "install", "--python", python]
+        else:
+            install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         # The lock file is complete, and what it leaves out is not to come.
         builder.run(tool, [*install, "--no-deps", "-r", lock])
 

@@ -33,7 +33,7 @@ def env() -> None:
 @click.option("--path", "folder", type=_PATH, metavar="DIR",
               help="Where to build it; it is found there as well.")  # fmt: skip
 @click.option("--base-python", "base", type=_PATH, metavar="PATH",
-              help="The Python to build it from.  [default: a fitting one that is found]")  # fmt: skip
+              help="The Python to build it from.  [default: one that fits]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Build it anew, even if it is complete.")
 @command
 def create(name: str, folder: Path | None, base: Path | None, force: bool) -> None:
