@@ -47,6 +47,8 @@ real: setup
 models: setup
 	mkdir -p build/data build/embedded
 	$(BIN)/python examples/embedded_models/train.py --data build/data --out build/embedded
+	$(BIN)/python examples/embedded_models/train.py --data build/data --out build/embedded \
+	  --language zh
 
 pictures: setup
 	$(BIN)/python docs/pictures/make.py

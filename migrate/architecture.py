@@ -186,7 +186,10 @@ class Head:
             :mod:`mindport.migrate.computation`).
         inputs: Names of the model's inputs.
         prompts: Which shape of prompt the ``logits`` tap can answer: ``prefix`` (next token),
-            ``cloze`` (masked token), or empty for none.
+            ``cloze`` (masked token), or empty for none. Only ``prefix`` can be continued from a
+            cache, since elsewhere what comes later changes what came before.
+        projection: Full path of the upstream module that turns hidden states ``(batch, seq,
+            width)`` into the ``logits`` tap, token by token; empty if no prompts are answered.
         pools_last_token: Whether the head reads the last token that is not ``pad_token_id``.
         targets: What its loss is made of.
     """
@@ -201,6 +204,7 @@ class Head:
     steps: tuple[Step, ...] = ()
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "position_ids")
     prompts: Literal["", "prefix", "cloze"] = ""
+    projection: str = ""
     pools_last_token: bool = False
     targets: tuple[Target, ...] = ()
 

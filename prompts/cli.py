@@ -1,50 +1,47 @@
-"""The ``mindport prompts`` command: look at prompts before anything runs."""
+"""The ``prompts`` commands that run no model: list, show, lint, convert."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mindport.migrate.errors import MindportError
-from mindport.prompts.dataset import PromptDataset
-from mindport.prompts.plan import Batch, Plan, make_plan
+from mindport.migrate.console import command
+from mindport.migrate.errors import EXIT_FAIL, EXIT_PASS, MindportError
+from mindport.prompts.formats.convert import convert as convert_prompts
+from mindport.prompts.lint import lint as find_problems
+from mindport.prompts.planning import make_plan
+from mindport.prompts.render import render_prompt
+from mindport.prompts.shots import FewShotSampler
+from mindport.prompts.show import item_lines, plan_lines
 from mindport.prompts.task import load_task, task_names
-from mindport.prompts.template import SHAPES, Shape, Template
+from mindport.prompts.template import SHAPES, Shape
 from mindport.prompts.tokenizer import PromptTokenizer
 
-_HELP = """Look at prompt tasks: a data set, a template, and words for its labels.
+_COLOURS = {"error": "red", "warning": "yellow", "info": None}
+_HELP = """Prompt tasks: a data set, a template, and words for its labels.
 
 \b
   mindport prompts list                                 the tasks that are there
   mindport prompts show sentiment --checkpoint ./gpt2   prompts as the model gets them
-  mindport prompts show ./mine.yaml --checkpoint ./bert a task of your own
+  mindport prompts lint ./mine.yaml --checkpoint ./gpt2 what may go wrong with them
+  mindport prompts convert ./templates.yaml --to mindport -o mine.yaml
+  mindport prompts run sentiment gpt2 -o runs/torch     what a model answers
+  mindport prompts compare runs/torch runs/mindspore    whether two answer alike
+  mindport prompts learn sentiment gpt2 --method soft-prompt
 
-Exit codes: 0 done, 2 bad input.
+Exit codes: 0 done, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
 
 
-class _Group(click.Group):
-    """A group whose subcommands end with a message and an exit code, not a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MindportError as error:
-            click.secho(f"error: {error.message}", fg="red", err=True)
-            if error.hint:
-                click.echo(f"  try: {error.hint}", err=True)
-            ctx.exit(error.exit_code)
-
-
-@click.group(cls=_Group, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Group the commands."""
 
 
 @main.command(name="list")
+@command
 def list_tasks() -> None:
     """List the tasks that mindport brings."""
     for name in task_names():
@@ -53,71 +50,154 @@ def list_tasks() -> None:
         click.echo(f"{name}  version {task.version}: {task.description} ({labels})")
 
 
-@main.command()
-@click.argument("task")
-@click.option(
+checkpoint_option = click.option(
     "--checkpoint",
     required=True,
     type=click.Path(path_type=Path),
     help="Folder with the tokenizer files.",
 )
-@click.option(
+shape_option = click.option(
     "--shape",
     type=click.Choice(SHAPES),
     help="By default cloze if the vocabulary has a mask, else prefix.",
 )
-@click.option("--max-length", default=512, show_default=True, help="The most tokens in a prompt.")
+length_option = click.option(
+    "--max-length", default=512, show_default=True, help="The most tokens in a prompt."
+)
+
+
+@main.command()
+@click.argument("task")
+@checkpoint_option
+@shape_option
+@length_option
+@click.option("--shots", default=0, show_default=True, help="Demonstrations before each prompt.")
+@click.option("--seed", default=0, show_default=True, help="Of the demonstrations.")
 @click.option("-n", "--items", default=3, show_default=True, help="How many prompts to print.")
-def show(task: str, checkpoint: Path, shape: Shape | None, max_length: int, items: int) -> None:
+@command
+def show(
+    task: str,
+    checkpoint: Path,
+    shape: Shape | None,
+    max_length: int,
+    shots: int,
+    seed: int,
+    items: int,
+) -> None:
     """Show prompts of TASK, a name or a YAML file: text, tokens, answer and label words."""
     tokenizer = PromptTokenizer.from_folder(checkpoint)
     loaded = load_task(task)
+    sampler = FewShotSampler(num_examples_total=shots, seed=seed) if shots else None
+    drawn = loaded.draw_shots(sampler)
     data = loaded.read_data()
     plan = make_plan(
         loaded,
         tokenizer,
-        architecture_shape=shape or ("prefix" if tokenizer.mask_id is None else "cloze"),
+        architecture_shape=shape or default_shape(tokenizer),
         max_length=max_length,
         limit=items,
         dataset=data,
+        shots=drawn,
     )
-    _show_plan(plan, tokenizer)
-    _show_items(plan, loaded.templates[plan.shape], data, tokenizer)
-
-
-def _show_plan(plan: Plan, tokenizer: PromptTokenizer) -> None:
-    click.echo(f"task      {plan.task}, version {plan.task_version}")
-    click.echo(f"template  {_quoted(plan.template)} ({plan.shape})")
-    click.echo(f"tokens    {plan.tokenizer_family}, {plan.tokenizer_size} in the vocabulary")
-    for label, ids in zip(plan.labels, plan.label_token_ids, strict=True):
-        pieces = zip(tokenizer.pieces(ids), ids, strict=True)
-        words = ", ".join(f"{_quoted(piece)} = {index}" for piece, index in pieces)
-        click.echo(f"label     {label}: {words}")
-
-
-def _show_items(
-    plan: Plan, template: Template, data: PromptDataset, tokenizer: PromptTokenizer
-) -> None:
+    for line in plan_lines(plan, tokenizer):
+        click.echo(line)
     examples = {example.id: example for example in data}
-    places: dict[int, tuple[Batch, int]] = {
-        int(item): (batch, place)
-        for batch in plan.batches
-        for place, item in enumerate(batch.items)
-    }
-    for item in range(len(plan)):
-        batch, place = places[item]
-        ids = batch.input_ids[place][batch.attention_mask[place] == 1].tolist()
-        row = int(batch.rows[place])
-        pieces = tokenizer.pieces(ids)
-        cut = ", its text cut to fit" if item in plan.truncated_items else ""
+    template = loaded.templates[plan.shape]
+    for item, name in enumerate(plan.ids):
         click.echo()
-        click.echo(f"item      {plan.ids[item]}: {plan.labels[plan.label_indices[item]]}{cut}")
-        click.echo(f"text      {_quoted(template.render(examples[plan.ids[item]]))}")
-        click.echo(f"tokens    {' '.join(map(_quoted, pieces))}")
-        click.echo(f"ids       {' '.join(map(str, ids))}")
-        click.echo(f"[Z]       logits of position {row} of {len(ids)}, {_quoted(pieces[row])}")
+        text = render_prompt(template, loaded.verbalizer, drawn, examples[name])
+        for line in item_lines(plan, item, text, tokenizer):
+            click.echo(line)
 
 
-def _quoted(text: str) -> str:
-    """Return the text in quotes, control characters spelt out."""
-    return json.dumps(text, ensure_ascii=False)
+def default_shape(tokenizer: PromptTokenizer) -> Shape:
+    """Return the shape of prompt that a vocabulary is for."""
+    return "prefix" if tokenizer.mask_id is None else "cloze"
+
+
+@main.command()
+@click.argument("task")
+@checkpoint_option
+@shape_option
+@length_option
+@command
+def lint(task: str, checkpoint: Path, shape: Shape | None, max_length: int) -> int:
+    """Look for what may go wrong with TASK: words, spaces, lengths, labels.
+
+    Exit code 1 if something cannot be meant.
+    """
+    tokenizer = PromptTokenizer.from_folder(checkpoint)
+    loaded = load_task(task)
+    wanted = shape or default_shape(tokenizer)
+    if wanted not in loaded.templates:
+        raise MindportError(
+            f"The task {loaded.name!r} has no {wanted} template.",
+            f"It has: {', '.join(loaded.templates)}.",
+        )
+    words = {
+        label: [answer if len(answer) > 1 else answer[0] for answer in entry]
+        for label, entry in loaded.verbalizer.label_words.items()
+    }
+    template = loaded.templates[wanted].text
+    findings = find_problems(template, wanted, words, tokenizer, loaded.read_data(), max_length)
+    for finding in findings:
+        click.secho(
+            f"{finding.level:8}{finding.code}: {finding.message}", fg=_COLOURS[finding.level]
+        )
+        if finding.hint:
+            click.echo(f"        {finding.hint}")
+    errors = sum(finding.level == "error" for finding in findings)
+    click.echo(f"{len(findings)} findings, {errors} of them errors")
+    return EXIT_FAIL if errors else EXIT_PASS
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--from", "source_format", help="The source's format; by default found out.")
+@click.option(
+    "--to", "target_format", default="task", show_default=True, help="The format to write."
+)
+@click.option("--verbalizer", type=click.Path(path_type=Path), help="The file with the words.")
+@click.option("--classes", help="The labels in order, with commas, where the words lack them.")
+@click.option("--choice", type=int, help="Which line of templates, from 0.")
+@click.option("--verbalizer-choice", type=int, help="Which set of words, from 0.")
+@click.option("--template", help="Which template of several, by name.")
+@click.option("--text", help="The field that [X] stands for.")
+@click.option("--data", help="The rows' file, as seen from the task's folder.")
+@click.option("--shots", help="The demonstrations' file, likewise.")
+@click.option(
+    "--verbalizer-output", type=click.Path(path_type=Path), help="Where the words are written."
+)
+@command
+def convert(
+    source: Path,
+    output: Path,
+    source_format: str | None,
+    target_format: str,
+    classes: str | None,
+    data: str | None,
+    shots: str | None,
+    verbalizer_output: Path | None,
+    **options: Any,
+) -> None:
+    r"""Carry a prompt file over to another tool; what cannot be carried over is named.
+
+    \b
+    Formats: task (mindport's own), plain, openprompt, promptsource, lm_eval, pet.
+      mindport prompts convert template.txt --verbalizer words.txt --classes neg,pos \
+        --data rows.jsonl -o mine.yaml
+    """
+    if classes is not None:
+        options["classes"] = [name.strip() for name in classes.split(",")]
+    done = convert_prompts(
+        source,
+        output,
+        target_format,
+        source_format=source_format,
+        options=options,
+        write_options={"data": data, "shots": shots, "verbalizer": verbalizer_output},
+    )
+    click.echo(f"read {source} as {done.source_format}, wrote {output} as {target_format}")
+    for lost in done.lost:
+        click.secho(f"not carried over: {lost}", fg="yellow")

@@ -5,23 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mindport.migrate.errors import CheckpointError, MindportError
-from mindport.prompts.dataset import PromptDataset, tidy
-from mindport.prompts.encode import TOKENIZATION, EncodedPrompt, check_shape, encode_prompt
+from mindport.migrate.errors import CheckpointError
 from mindport.prompts.plan_file import read_plan, write_plan
-from mindport.prompts.task import Task
 from mindport.prompts.template import Shape
-from mindport.prompts.tokenizer import PromptTokenizer
 
-# Widths are rounded up to this, so that a graph-mode backend compiles few shapes.
-_WIDTH_STEP = 16
+
+@dataclass(frozen=True)
+class PlannedWord:
+    """A label word in tokens.
+
+    Attributes:
+        text: As written; with several ``[Z]`` its parts, joined by a space.
+        label: Index of its label.
+        steps: For each of its tokens, the row of the item that answers it, and the token.
+        divisor: What the sum of its log-probabilities is divided by.
+    """
+
+    text: str
+    label: int
+    steps: tuple[tuple[int, int], ...]
+    divisor: float
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Tokens that are put behind every prompt, to read what follows them.
+
+    Attributes:
+        ids: The tokens.
+        rows: For each of them, the row of the item that its logits are, or -1 for none.
+    """
+
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,47 +52,61 @@ class Batch:
     """Prompts of similar length, padded on the right; every array is int64.
 
     Attributes:
-        input_ids: (batch, seq).
-        attention_mask: (batch, seq), 1 on real tokens.
-        position_ids: (batch, seq), 0, 1, 2, ….
-        token_type_ids: (batch, seq), zeros: a prompt is one segment.
-        rows: (batch,), the position whose logits hold the answer.
-        items: (batch,), which item of the plan each prompt is.
+        input_ids: (batch, seq), without the plan's prefix.
+        lengths: (batch,), how many of them are real.
+        positions: (batch, k), the positions whose logits hold the answer.
+        items: (batch,), which item each prompt belongs to.
+        first_rows: (batch,), the row of the item that the first of its positions is.
     """
 
     input_ids: np.ndarray
-    attention_mask: np.ndarray
-    position_ids: np.ndarray
-    token_type_ids: np.ndarray
-    rows: np.ndarray
+    lengths: np.ndarray
+    positions: np.ndarray
     items: np.ndarray
+    first_rows: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """All of a prompt run but the model.
 
+    Its items are the examples, then the inputs of the calibration; each has ``rows_per_item`` rows
+    of logits, in float32 arrays of shape (items, rows_per_item, vocabulary).
+
     Attributes:
         task: The task's name.
         task_version: Its version.
         shape: ``prefix`` or ``cloze``.
         template: As written.
+        instruction: What stands before the demonstrations.
+        delimiter: What stands behind each of them.
+        shot_ids: Their ids, in order.
+        shot_texts: Their texts, uncut.
+        shots_cut: How many of them were cut to fit.
         tokenization: How the text became tokens.
         tokenizer_family: ``byte-bpe`` or ``wordpiece``.
         tokenizer_hash: sha256 of the vocabulary.
         tokenizer_size: The highest token id plus one; a row of logits is at least as wide.
+        pad_id: What stands behind short prompts.
         labels: In order; a label's place is its index.
-        label_words: The words of each label.
-        label_token_ids: The token of each of those words.
-        aggregate: How the words' logits become the label's.
+        words: All label words, label by label.
+        rows_per_item: How many rows of logits each item has.
+        aggregate: How the words' scores become the label's.
+        normalize: How the words' divisors came about.
+        masks: How masks of one word are scored, ``joint`` or ``pseudo``.
+        calibration: ``none``, ``contextual``, ``domain`` or ``pmi``.
         chance: The accuracy of guessing.
-        max_length: The most tokens a prompt could have.
+        max_length: The most tokens a prompt could have, with what continues it.
         batch_size: The most prompts in a batch.
-        ids: The id of each item, in the order of the data.
+        ids: The id of each example, in the order of the data.
         texts: Its text, white space tidied, uncut.
         label_indices: Its true label.
-        truncated_items: The items whose text was cut to fit.
-        duplicates: How many items repeat the text of an earlier one.
+        prior_texts: What stands at ``[X]`` of each input of the calibration.
+        truncated_items: The examples whose text was cut to fit.
+        duplicates: How many examples repeat the text of an earlier one.
+        prefix: int64 (prefix,), the tokens that all prompts begin with, where a cache can serve
+            them; empty else.
+        continuations: What continues every prompt, for label words of several tokens.
         batches: Longest prompts first.
     """
 
@@ -77,31 +114,81 @@ class Plan:
     task_version: int
     shape: Shape
     template: str
+    instruction: str
+    delimiter: str
+    shot_ids: tuple[str, ...]
+    shot_texts: tuple[str, ...]
+    shots_cut: int
     tokenization: str
     tokenizer_family: str
     tokenizer_hash: str
     tokenizer_size: int
+    pad_id: int
     labels: tuple[str, ...]
-    label_words: tuple[tuple[str, ...], ...]
-    label_token_ids: tuple[tuple[int, ...], ...]
+    words: tuple[PlannedWord, ...]
+    rows_per_item: int
     aggregate: str
+    normalize: str
+    masks: str
+    calibration: str
     chance: float
     max_length: int
     batch_size: int
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     label_indices: tuple[int, ...]
+    prior_texts: tuple[str, ...]
     truncated_items: tuple[int, ...]
     duplicates: int
+    prefix: np.ndarray
+    continuations: tuple[Continuation, ...]
     batches: tuple[Batch, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
+    def items(self) -> int:
+        """How many items there are, inputs of the calibration included."""
+        return len(self.ids) + len(self.prior_texts)
+
+    @property
     def truncated(self) -> int:
-        """How many items were cut."""
+        """How many examples were cut."""
         return len(self.truncated_items)
+
+    @cached_property
+    def shared_rows(self) -> frozenset[int]:
+        """Rows of which every word takes exactly one token.
+
+        Between words their normaliser cancels, if all divisors are the same.
+        """
+        if len({word.divisor for word in self.words}) > 1:
+            return frozenset()
+        taken = [[row for row, _ in word.steps] for word in self.words]
+        return frozenset(
+            row for row in range(self.rows_per_item) if all(rows.count(row) == 1 for rows in taken)
+        )
+
+    def columns(self, row: int) -> tuple[int, ...]:
+        """Return the tokens that words take from a row, each once, in order."""
+        return tuple(sorted({t for word in self.words for r, t in word.steps if r == row}))
+
+    def subset(self, items: Sequence[int]) -> Plan:
+        """Return the plan of some examples, to score their rows; it has no batches to run.
+
+        Args:
+            items: Places of the examples, ascending.
+        """
+        place = {item: new for new, item in enumerate(items)}
+        return replace(
+            self,
+            ids=tuple(self.ids[item] for item in items),
+            texts=tuple(self.texts[item] for item in items),
+            label_indices=tuple(self.label_indices[item] for item in items),
+            truncated_items=tuple(place[i] for i in self.truncated_items if i in place),
+            batches=(),
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -137,7 +224,9 @@ class Plan:
                 for k in range(content.pop("batches"))
             )
             values = {name: _tuples(value) for name, value in content.items()}
-            plan = cls(**values, batches=batches)
+            values["words"] = tuple(PlannedWord(**word) for word in values["words"])
+            values["continuations"] = tuple(Continuation(**c) for c in values["continuations"])
+            plan = cls(**values, prefix=arrays.pop("prefix"), batches=batches)
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"The plan in {folder} lacks a part: {error}.") from None
         if arrays or plan.digest != digest:
@@ -148,130 +237,26 @@ class Plan:
         return plan
 
     def _content(self) -> dict[str, Any]:
-        return {
+        content = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name != "batches"
+            if field.name not in ("batches", "prefix")
         }
+        content["words"] = [asdict(word) for word in self.words]
+        content["continuations"] = [asdict(continuation) for continuation in self.continuations]
+        return content
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {
+        batches = {
             f"{k}.{field.name}": getattr(batch, field.name)
             for k, batch in enumerate(self.batches)
             for field in fields(batch)
         }
-
-
-def make_plan(
-    task: Task,
-    tokenizer: PromptTokenizer,
-    *,
-    architecture_shape: Shape,
-    max_length: int,
-    limit: int | None = None,
-    batch_size: int = 16,
-    dataset: PromptDataset | None = None,
-) -> Plan:
-    """Render, tokenise and batch a task.
-
-    Args:
-        task: Labels, words and templates.
-        tokenizer: The checkpoint's.
-        architecture_shape: ``prefix`` for a language model, ``cloze`` for a masked one.
-        max_length: The most tokens in a prompt: the model's positions, or fewer.
-        limit: Keep this many rows, the labels in turn (:meth:`PromptDataset.take`); None keeps all.
-        batch_size: The most prompts in a batch.
-        dataset: The rows; by default the task's own.
-
-    Raises:
-        MindportError: If the task has no such template, a label word is not one token, or a row
-            cannot be used.
-    """
-    for name, value in (("max_length", max_length), ("limit", limit), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise MindportError(f"{name} must be 1 or more, not {value}.")
-    if architecture_shape not in task.templates:
-        raise MindportError(
-            f"The task {task.name!r} has no {architecture_shape} template.",
-            f"It has: {', '.join(task.templates)}.",
-        )
-    template = task.templates[architecture_shape]
-    check_shape(template, tokenizer, architecture_shape)
-    tokens = task.verbalizer.token_ids(tokenizer, after_space=template.answer_follows_space)
-    data = task.read_data() if dataset is None else dataset
-    data = data if limit is None else data.take(limit)
-    prompts = [
-        encode_prompt(template, example, tokenizer, shape=architecture_shape, max_length=max_length)
-        for example in data
-    ]
-    return Plan(
-        task=task.name,
-        task_version=task.version,
-        shape=architecture_shape,
-        template=template.text,
-        tokenization=TOKENIZATION,
-        tokenizer_family=tokenizer.family,
-        tokenizer_hash=tokenizer.hash,
-        tokenizer_size=tokenizer.vocab_size,
-        labels=task.verbalizer.labels,
-        label_words=tuple(tuple(words) for words in task.verbalizer.label_words.values()),
-        label_token_ids=tokens,
-        aggregate=task.verbalizer.aggregate,
-        chance=task.chance,
-        max_length=max_length,
-        batch_size=batch_size,
-        ids=tuple(example.id for example in data),
-        texts=tuple(tidy(example.text) for example in data),
-        label_indices=_label_indices(data, task.verbalizer.labels),
-        truncated_items=tuple(i for i, prompt in enumerate(prompts) if prompt.truncated),
-        duplicates=data.duplicates,
-        batches=_batches(prompts, tokenizer.pad_id, batch_size, max_length),
-    )
-
-
-def _label_indices(data: PromptDataset, labels: tuple[str, ...]) -> tuple[int, ...]:
-    for example in data:
-        if example.label not in labels:
-            raise MindportError(
-                f"{data.source}: the label {example.label!r} of example {example.id!r} has no "
-                "words.",
-                f"The verbalizer has: {', '.join(labels)}.",
-            )
-    return tuple(labels.index(example.label) for example in data)
-
-
-def _batches(
-    prompts: Sequence[EncodedPrompt], pad_id: int, batch_size: int, max_length: int
-) -> tuple[Batch, ...]:
-    lengths = np.array([len(prompt.ids) for prompt in prompts])
-    order = np.argsort(-lengths, kind="stable")  # longest first: too little memory shows at once
-    return tuple(
-        _batch(prompts, order[start : start + batch_size].astype(np.int64), pad_id, max_length)
-        for start in range(0, len(prompts), batch_size)
-    )
-
-
-def _batch(
-    prompts: Sequence[EncodedPrompt], items: np.ndarray, pad_id: int, max_length: int
-) -> Batch:
-    longest = max(len(prompts[item].ids) for item in items)
-    width = min(-(-longest // _WIDTH_STEP) * _WIDTH_STEP, max_length)
-    ids = np.full((len(items), width), pad_id, np.int64)
-    mask = np.zeros_like(ids)
-    for place, item in enumerate(items):
-        prompt = prompts[item].ids
-        ids[place, : len(prompt)] = prompt
-        mask[place, : len(prompt)] = 1
-    return Batch(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=np.tile(np.arange(width, dtype=np.int64), (len(items), 1)),
-        token_type_ids=np.zeros_like(ids),
-        rows=np.array([prompts[item].row for item in items], np.int64),
-        items=items,
-    )
+        return {"prefix": self.prefix, **batches}
 
 
 def _tuples(value: Any) -> Any:
     """Return JSON lists as the tuples that they were."""
+    if isinstance(value, dict):
+        return {name: _tuples(entry) for name, entry in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from mindport.migrate.errors import CheckpointError, DestinationError
 
-SCHEMA = 1
+SCHEMA = 2
 _CONTENT = "plan.json"
 _ARRAYS = "plan.safetensors"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,14 +35,15 @@ class Part:
 class Template:
     """A pattern such as ``"[X] It was [Z]"``.
 
-    ``[name]`` stands for the field ``name`` of the example's meta.
+    ``[name]`` stands for the field ``name`` of the example's meta. ``[Z]`` may stand several times
+    in a cloze template; a label word then has one part for each.
 
     Attributes:
         text: As written.
         parts: Its pieces in order.
 
     Raises:
-        MindportError: If ``[X]`` or ``[Z]`` does not occur exactly once.
+        MindportError: If ``[X]`` does not occur exactly once, or ``[Z]`` not at all.
     """
 
     text: str
@@ -51,45 +53,60 @@ class Template:
         if not isinstance(self.text, str):
             raise MindportError(f"A template must be text, not {self.text!r}.", _HOW)
         object.__setattr__(self, "parts", _parse(self.text))
-        for slot, role in (("[X]", "text"), ("[Z]", "answer")):
-            count = sum(part.role == role for part in self.parts)
-            if count != 1:
-                raise MindportError(
-                    f"The template {self.text!r} has {slot} {count} times; exactly one is needed.",
-                    _HOW,
-                )
+        texts = sum(part.role == "text" for part in self.parts)
+        if texts != 1:
+            raise MindportError(
+                f"The template {self.text!r} has [X] {texts} times; exactly one is needed.", _HOW
+            )
+        if not self.answers:
+            raise MindportError(
+                f"The template {self.text!r} has [Z] 0 times; one or more are needed.", _HOW
+            )
+
+    @property
+    def answers(self) -> int:
+        """How many ``[Z]`` there are."""
+        return sum(part.role == "answer" for part in self.parts)
 
     @property
     def shape(self) -> Shape:
-        """``prefix`` if nothing but white space follows ``[Z]``, else ``cloze``."""
-        rest = self.parts[self._answer + 1 :]
+        """``prefix`` if there is one ``[Z]`` and only white space follows it, else ``cloze``."""
+        rest = self.parts[self._last_answer + 1 :]
         blank = all(part.role == "words" and not part.value.strip() for part in rest)
-        return "prefix" if blank else "cloze"
+        return "prefix" if blank and self.answers == 1 else "cloze"
 
     @property
-    def answer_follows_space(self) -> bool:
-        """Whether a space stands before ``[Z]``, so that byte-level BPE gives it to the word."""
-        before = self.parts[self._answer - 1] if self._answer else Part("words", "")
-        return before.role == "words" and before.value.endswith(" ")
+    def answer_follows_space(self) -> tuple[bool, ...]:
+        """For each ``[Z]``, whether a space stands before it.
 
-    def render(self, example: InputExample, answer: str = "[Z]") -> str:
+        Byte-level BPE gives that space to the word.
+        """
+        before = [Part("words", ""), *self.parts]
+        return tuple(
+            before[place].role == "words" and before[place].value.endswith(" ")
+            for place, part in enumerate(self.parts)
+            if part.role == "answer"
+        )
+
+    def render(self, example: InputExample, answer: str | Sequence[str] = "[Z]") -> str:
         """Return the prompt as one text.
 
         Args:
             example: Fills the slots.
-            answer: What to put at ``[Z]``.
+            answer: What to put at ``[Z]``: one text for all, or one for each.
 
         Raises:
             MindportError: If the example lacks a field.
         """
+        answers = iter([answer] * self.answers if isinstance(answer, str) else answer)
         values = (self._fill(part, example) for part in self.parts)
-        return "".join(answer if value is None else value for value in values)
+        return "".join(next(answers) if value is None else value for value in values)
 
     def segments(self, example: InputExample) -> tuple[Part, ...]:
         """Return the filled pieces that are tokenised one by one.
 
         One space at the end of a piece moves to the front of the next, where byte-level BPE
-        expects it; before the answer it goes, as the label word brings it. White space after the
+        expects it; before an answer it goes, as the label word brings it. White space after the
         answer of a prefix template goes too.
 
         Raises:
@@ -98,7 +115,7 @@ class Template:
         segments: list[Part] = []
         space = ""
         prefix = self.shape == "prefix"
-        for part in self.parts[: self._answer + 1] if prefix else self.parts:
+        for part in self.parts[: self._last_answer + 1] if prefix else self.parts:
             value = self._fill(part, example)
             if value is None:
                 segments.append(part)
@@ -107,13 +124,13 @@ class Template:
             value = space + value
             space = " " if part.role == "words" and value.endswith(" ") else ""
             value = value.removesuffix(" ") if space else value
-            if value:
+            if value or part.role == "text":
                 segments.append(Part(part.role, value))
         return tuple(segments)
 
     @property
-    def _answer(self) -> int:
-        return next(i for i, part in enumerate(self.parts) if part.role == "answer")
+    def _last_answer(self) -> int:
+        return max(i for i, part in enumerate(self.parts) if part.role == "answer")
 
     def _fill(self, part: Part, example: InputExample) -> str | None:
         if part.role == "answer":
@@ -131,7 +148,7 @@ class Template:
                 "a mask belongs.",
             )
         value = tidy(example.meta[part.value])
-        if not value:
+        if not value and example.text.strip():  # a content-free input is empty on purpose
             raise MindportError(f"The field {part.value!r} of example {example.id!r} is empty.")
         return value
 

@@ -101,8 +101,8 @@ class PromptTokenizer:
             return [ByteLevel().decode([token]) for token in tokens]
         return tokens
 
-    def token_of_word(self, word: str, preceded_by_space: bool) -> int:
-        """Return the one token of a word.
+    def tokens_of_word(self, word: str, preceded_by_space: bool) -> tuple[int, ...]:
+        """Return the tokens of a label word.
 
         Args:
             word: Without space around it.
@@ -110,7 +110,7 @@ class PromptTokenizer:
                 ``"good"`` are different tokens; in WordPiece they are not.
 
         Raises:
-            MindportError: If the word is unknown or more than one token.
+            MindportError: If the vocabulary does not know it.
         """
         spaced = f" {word}" if preceded_by_space and self.family == "byte-bpe" else word
         ids = self.encode(spaced)
@@ -118,10 +118,4 @@ class PromptTokenizer:
             raise MindportError(
                 f"The word {word!r} is unknown to this vocabulary.", "Choose another word."
             )
-        if len(ids) > 1:
-            pieces = " + ".join(repr(piece) for piece in self.pieces(ids))
-            raise MindportError(
-                f"{spaced!r} is not one token here but {len(ids)}: {pieces}.",
-                "Choose a word that is one token.",
-            )
-        return ids[0]
+        return tuple(ids)

@@ -27,8 +27,9 @@ def blocks(text, language):
 def shown_commands():
     for document in DOCUMENTS:
         for block in blocks(document.read_text(), "sh"):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
+                words = words[1:] if words[:1] == ["mindport"] else words
                 if words and words[0] in COMMANDS:
                     yield pytest.param(words, id=f"{document.name}: {' '.join(words)[:60]}")
 
@@ -67,3 +68,12 @@ def test_readme_python_runs(tmp_path, monkeypatch):
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert tuple(names["output"].logits.shape) == (1, 2, names["model"].config.vocab_size)
+
+
+@pytest.mark.torch
+@pytest.mark.xdist_group("frameworks")
+def test_python_of_the_prompts_page_runs(capsys):
+    pytest.importorskip("torch")
+    (code,) = blocks((ROOT / "docs" / "prompts.md").read_text(), "python")
+    exec(compile(code, "prompts.md", "exec"), {})
+    assert "0." in capsys.readouterr().out

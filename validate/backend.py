@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, did_you_mean
+from mindport.prompts import PromptModel
 from mindport.validate import backends
 from mindport.validate.case import Case, Run
 
@@ -86,18 +87,6 @@ class Session(Protocol):
         """
         ...
 
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return the vocabulary logits at one position of each sequence.
-
-        Args:
-            inputs: int64 arrays of shape (batch, seq).
-            positions: int64 (batch,).
-
-        Returns:
-            float32 (batch, vocab).
-        """
-        ...
-
 
 @runtime_checkable
 class ReferenceSession(Session, Protocol):
@@ -142,6 +131,28 @@ class GradientSession(Session, Protocol):
 
         Returns:
             The loss, and the float32 gradient of every parameter by its own name, tied ones once.
+        """
+        ...
+
+
+@runtime_checkable
+class PromptSession(Session, Protocol):
+    """A session that can answer prompts."""
+
+    def prompt_model(self) -> PromptModel:
+        """Return what answers them, with the network and the weights of the session."""
+        ...
+
+
+@runtime_checkable
+class ControlSession(PromptSession, Protocol):
+    """A session that also answers as a network would that has learnt nothing."""
+
+    def control_model(self, seed: int) -> PromptModel:
+        """Return the same network with random weights; the session's own stay as they are.
+
+        Args:
+            seed: Of the weights, which are drawn as they are before training.
         """
         ...
 

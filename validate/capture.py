@@ -1,4 +1,4 @@
-"""What came out of one run: a folder with ``manifest.json`` and ``taps.safetensors``."""
+"""What came out of one run: a folder with ``manifest.json``, its taps and its prompt rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from safetensors.numpy import save_file
 from mindport.validate.backend import Identity, LoadReport
 from mindport.validate.gradient_capture import StoredGradients
 from mindport.validate.pairs.stored import StoredTensor
+from mindport.validate.prompting.rows import CONTROL, FLOOR, ROWS, PromptRecord
 
-SCHEMA = 2
+SCHEMA = 3
 _MANIFEST = "manifest.json"
 _TAPS = "taps.safetensors"
-_ROWS = "rows.safetensors"
 _ORACLE = "oracle.safetensors"
 _NOTES = "notes.json"
 
@@ -40,6 +40,7 @@ class CaptureManifest:
             reordered) and by tap the root mean square of the error; empty without an oracle.
         seconds: Wall time of loading and of the forward pass.
         peak_memory_bytes: Of the worker process.
+        prompts: What was asked, if anything was.
     """
 
     identity: Identity
@@ -52,6 +53,7 @@ class CaptureManifest:
     seconds: Mapping[str, float]
     peak_memory_bytes: int
     targets: Mapping[str, str] = field(default_factory=dict)
+    prompts: PromptRecord | None = None
 
 
 class Capture:
@@ -67,12 +69,14 @@ class Capture:
         if content.pop("schema") != SCHEMA:
             raise ValueError(f"{folder} was written by another version of mindport")
         report = content.pop("load_report")
+        record = content.pop("prompts")
         names = {key: tuple(report[key]) for key in ("missing", "unexpected", "mismatched")}
         self.manifest = CaptureManifest(
             identity=Identity(**content.pop("identity")),
             load_report=LoadReport(report["loaded"], **names),
             taps=tuple(content.pop("taps")),
             unstable=tuple(content.pop("unstable")),
+            prompts=None if record is None else _prompt_record(record),
             **content,
         )
 
@@ -111,28 +115,41 @@ class Capture:
         return StoredGradients(self.folder)
 
     def rows(self) -> np.ndarray:
-        """Return the prompt rows, float32 (items, vocab)."""
-        with safe_open(str(self.folder / _ROWS), framework="numpy") as file:
-            array: np.ndarray = file.get_tensor("rows")
-        return array
+        """Return the prompt rows, a memory map of float32 (items, rows of an item, vocabulary)."""
+        return self._mapped(ROWS)
+
+    def floor_rows(self) -> np.ndarray:
+        """Return the rows of the floor's items, as :meth:`rows` does."""
+        return self._mapped(FLOOR)
+
+    def control_rows(self) -> np.ndarray:
+        """Return the rows of the control's items, as :meth:`rows` does."""
+        return self._mapped(CONTROL)
+
+    def _mapped(self, name: str) -> np.ndarray:
+        rows: np.ndarray = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        return rows
+
+
+def _prompt_record(content: Mapping[str, Any]) -> PromptRecord:
+    return PromptRecord(
+        content["plan"], tuple(content["floor_items"]), tuple(content["control_items"])
+    )
 
 
 def save_capture(
     folder: Path,
     manifest: CaptureManifest,
     taps: Mapping[str, np.ndarray],
-    rows: np.ndarray | None,
     oracle: Mapping[str, np.ndarray] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a capture folder; the caller renames it into place."""
-    folder.mkdir(parents=True)
+    """Write a capture into its folder; the caller renames it into place."""
+    folder.mkdir(parents=True, exist_ok=True)
     for file, arrays in ((_TAPS, taps), (_ORACLE, oracle)):
         if arrays is not None:
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             save_file(contiguous, str(folder / file))
-    if rows is not None:
-        save_file({"rows": np.ascontiguousarray(rows)}, str(folder / _ROWS))
     if notes is not None:
         (folder / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
     text = json.dumps({"schema": SCHEMA, **asdict(manifest)}, indent=2)

@@ -30,7 +30,8 @@ class Case:
         architecture: The model type.
         head: What stands on the body.
         seed: Of the inputs.
-        taps: Canonical names of the points to capture, in network order.
+        taps: Canonical names of the points to capture, in network order; none if only prompts are
+            asked.
         inputs: sha256 of every input array, by name.
         prompts: Whether prompt batches lie beside the inputs.
         targets: sha256 of every array that the loss is made with, by name; empty without
@@ -60,6 +61,7 @@ class Run:
         threads: CPU threads for the framework's kernels; None leaves it to the framework.
         oracle: Whether to write the float64 oracle and the noise floor as well (torch only).
         gradients: Whether to run backward too.
+        control: Whether to ask the prompts of the same network with random weights as well.
         factory: ``FILE.py:FUNCTION`` that builds a network of the user's own; else empty.
         taps_file: Where that network's taps are, if the user says so; else empty.
         fault: What to break on purpose before running: ``name``, ``block``, ``severity``; only
@@ -75,6 +77,7 @@ class Run:
     threads: int | None = None
     oracle: bool = False
     gradients: bool = False
+    control: bool = False
     factory: str = ""
     taps_file: str = ""
     fault: Mapping[str, Any] | None = None

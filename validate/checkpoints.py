@@ -27,22 +27,43 @@ EMBEDDED = "embedded"
 RANDOM = "random"
 
 
-def embedded_checkpoint(architecture: str) -> Path:
-    """Return the folder of the small trained model that ships with the package.
+def embedded_checkpoint(architecture: str, name: str = EMBEDDED) -> Path:
+    """Return the folder of a small trained model that ships with the package.
 
     Args:
         architecture: ``gpt2`` or ``bert``.
+        name: ``embedded``, or ``embedded-NAME`` for the one in the folder ``ARCHITECTURE-NAME``;
+            ``embedded-zh`` is Chinese.
 
     Raises:
-        CheckpointError: If there is none for this architecture.
+        CheckpointError: If there is none of that name for this architecture.
     """
-    folder = Path(__file__).parent / "embedded" / architecture
-    if not (folder / "config.json").is_file():
+    folders = embedded_checkpoints(architecture)
+    if not folders:
         raise CheckpointError(
             f"There are no embedded weights for {architecture!r}.",
             "Use --checkpoint random, or a folder of your own.",
         )
-    return folder
+    if name not in folders:
+        raise CheckpointError(
+            f"There are no weights {name!r} for {architecture!r}.{did_you_mean(name, folders)}",
+            f"A folder of your own is meant? Write ./{name}.",
+        )
+    return folders[name]
+
+
+def embedded_checkpoints(architecture: str) -> dict[str, Path]:
+    """Return the folders of the embedded weights of an architecture, by the name to ask for."""
+    root = Path(__file__).parent / "embedded"
+    found = {EMBEDDED: root / architecture}
+    for folder in sorted(root.glob(f"{architecture}-*")):
+        found[f"{EMBEDDED}{folder.name.removeprefix(architecture)}"] = folder
+    return {name: folder for name, folder in found.items() if (folder / "config.json").is_file()}
+
+
+def is_embedded(checkpoint: str) -> bool:
+    """Tell whether ``--checkpoint`` asks for weights that ship with the package."""
+    return checkpoint == EMBEDDED or checkpoint.startswith(f"{EMBEDDED}-")
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ class ReferenceChoice:
     """Which weights the reference runs.
 
     Attributes:
-        checkpoint: ``embedded``, ``random``, a path, or a model's name.
+        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name.
         config_file: The config for ``random``, or of weights that lie without one.
         size: A named size for ``random``.
         head: The head asked for, or None.
@@ -74,13 +95,13 @@ def reference_folder(architecture: Architecture, choice: ReferenceChoice, work: 
         return random_checkpoint(architecture, choice, work / "random")
     if choice.size is not None:
         raise MindportError("--size is for --checkpoint random.", "Leave it out.")
-    if choice.checkpoint == EMBEDDED:
+    if is_embedded(choice.checkpoint):
         if choice.config_file is not None:
             raise MindportError(
                 "The embedded weights have a config of their own.",
                 "Leave out --config, or use --checkpoint random with it.",
             )
-        return embedded_checkpoint(architecture.name)
+        return embedded_checkpoint(architecture.name, choice.checkpoint)
     checkpoint = open_checkpoint(resolve_checkpoint(choice.checkpoint))
     if detect_dialect(checkpoint.reader.infos).name != "torch":
         raise CheckpointError(

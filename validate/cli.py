@@ -56,7 +56,8 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
                      metavar="PATH|NAME|embedded|random",
                      help="The weights: a Hugging Face folder or file, a model's name in the "
-                     "Hugging Face cache or hub, the embedded ones, or random ones."),
+                     "Hugging Face cache or hub, the embedded ones (English; embedded-zh for "
+                     "Chinese), or random ones."),
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),
@@ -82,10 +83,14 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--seed"], type=int, default=default.seed, show_default=True,
                      help="Of random inputs and weights."),
         click.Option(["--prompts"], metavar="TASK|FILE",
-                     help="Classify a labelled set by prompt on both sides: sentiment, topic, or "
-                     "a task file of your own."),
+                     help="Classify a labelled set by prompt on both sides: a task that `mindport "
+                     "prompts list` shows, or a file of your own."),
         click.Option(["--prompt-limit"], type=click.IntRange(min=1),
                      help="At most so many items."),
+        click.Option(["--shots"], type=click.IntRange(min=0), default=default.shots,
+                     show_default=True, help="Demonstrations before each prompt."),
+        click.Option(["--allow-missing"], is_flag=True,
+                     help="Run both sides with the initial values of what the checkpoint lacks."),
         click.Option(["--policy"], type=click.Choice(POLICIES),
                      help="How the tolerance is chosen.  [default: derived, from the float64 "
                      "oracle and the noise floor]"),

@@ -72,10 +72,11 @@ def judge(evidence: Evidence) -> Verdict:
     )
     fault = first_fault(evidence.taps)
     sides = {"reference": evidence.reference, "candidate": evidence.candidate}
-    status: Status = "fail" if problem else "pass"
+    doubt = _prompt_doubt(evidence.prompt_task, evidence.prompts)
+    status: Status = "fail" if problem else "uninformative" if doubt else "pass"
     return Verdict(
         verdict=status,
-        headline=problem or _success(evidence),
+        headline=problem or doubt or _success(evidence),
         architecture=evidence.case.architecture,
         head=evidence.case.head,
         first_faulty_tap=fault.name if fault else None,
@@ -214,41 +215,25 @@ def _gradient_problem(gradients: GradientCheck | None) -> str:
 
 
 def _prompt_problem(task: str, prompts: PromptParity | None) -> str:
-    if prompts is None or prompts.ok:
+    if prompts is None or prompts.status != "fail":
         return ""
-    if prompts.unexplained:
-        return (
-            f"{prompts.unexplained} labels of the task {task!r} flipped beyond what the logits "
-            "explain"
-        )
-    return (
-        f"the label logits of the task {task!r} differ by {prompts.difference:.2g}, "
-        f"allowed are {prompts.allowed:.2g}; {len(prompts.flips)} labels flipped"
-    )
+    return f"the prompts of the task {task!r} fail at {prompts.headline}"
+
+
+def _prompt_doubt(task: str, prompts: PromptParity | None) -> str:
+    if prompts is None or prompts.status != "uninformative":
+        return ""
+    return f"the prompts of the task {task!r} prove nothing: {prompts.headline}"
 
 
 def _prompt_section(task: str, prompts: PromptParity | None) -> dict[str, Any] | None:
     if prompts is None:
         return None
-    return {"task": task, "summary": _prompt_summary(prompts), **prompts.to_dict()}
-
-
-def _prompt_summary(prompts: PromptParity) -> str:
-    ours, theirs = prompts.reference["accuracy"], prompts.candidate["accuracy"]
-    return (
-        f"{prompts.agreement:.0%} of the labels are the same (accuracy {ours:.3f} and "
-        f"{theirs:.3f}), {len(prompts.flips)} flipped, label logits differ by "
-        f"{prompts.difference:.2g} at most, {prompts.certified:.0%} of the items cannot flip"
-    )
+    return {"task": task, **prompts.to_dict()}
 
 
 def _prompt_notices(prompts: PromptParity | None) -> tuple[str, ...]:
-    if prompts is None or prompts.informative:
-        return ()
-    return (
-        "the prompts tell little: the reference itself is not clearly better than guessing "
-        f"(accuracy {prompts.reference['accuracy']:.3f})",
-    )
+    return () if prompts is None else prompts.notices
 
 
 def _success(evidence: Evidence) -> str:

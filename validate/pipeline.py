@@ -12,19 +12,14 @@ import numpy as np
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.dialect import DIALECTS, TORCH
-from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.errors import MindportError
 from mindport.migrate.expected import expected_parameters
-from mindport.migrate.porting import Prepared, prepare
-from mindport.prompts import Plan
+from mindport.migrate.porting import Prepared
+from mindport.prompts import Plan, PromptParity
 from mindport.validate.backend import check_mode, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case, Run, hash_arrays, prompts_folder, save_case
-from mindport.validate.checkpoints import (
-    Candidate,
-    ReferenceChoice,
-    candidate_folder,
-    reference_folder,
-)
+from mindport.validate.checkpoints import Candidate, candidate_folder
 from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.gradients import GradientCheck, compare_gradients
@@ -44,7 +39,10 @@ from mindport.validate.own.candidate import (
     with_lost_weights,
 )
 from mindport.validate.own.contents import Whereabouts
-from mindport.validate.prompting import compare_prompts, plan_prompts
+from mindport.validate.prompting.agreement import compare_prompts, row_tolerance
+from mindport.validate.prompting.asking import Question, plan_prompts
+from mindport.validate.prompting.compare import loads
+from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
 from mindport.validate.targets import make_targets
 from mindport.validate.tolerance import TolerancePolicy, choose_policy
@@ -75,19 +73,22 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("weights")
-        prepared = prepare_reference(architecture, request, work)
+        origin = prepare_reference(architecture, request, work)
+        prepared = origin.prepared
         if name == BACKEND:
             candidate = own_weights(prepared, request.candidate_checkpoint, request.taps_file, work)
         else:
             candidate = candidate_folder(
                 prepared, request.candidate_checkpoint, backend.DIALECT, work
             )
+        candidate = replace(candidate, notices=origin.notices + candidate.notices)
         stage("inputs")
         case, inputs, plan = make_case(architecture, request, prepared, work)
         factory, taps_file = own_files(request.candidate, request.taps_file)
         runs = (
             Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
-                str(work / "case"), request.threads, oracle=True, gradients=request.gradients),
+                str(work / "case"), request.threads, oracle=True, gradients=request.gradients,
+                control=True),
             Run(name, str(candidate.folder.resolve()), request.device, request.dtype,
                 request.mode, str(work / "case"), request.threads, gradients=request.gradients,
                 factory=factory, taps_file=taps_file),
@@ -100,26 +101,6 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         outcome = {side: done[0] for side, done in run_jobs(jobs, request.timeout).items()}
         stage("comparison")
         return _conclude(request, prepared, candidate, case, inputs, plan, policy, outcome)
-
-
-def prepare_reference(architecture: Architecture, request: Request, work: Path) -> Prepared:
-    """Plan the port of the reference's weights.
-
-    Raises:
-        PlanError: If they do not fit the architecture and head.
-    """
-    choice = ReferenceChoice(
-        request.checkpoint, request.config_file, request.size, request.head, request.seed
-    )
-    folder = reference_folder(architecture, choice, work)
-    try:
-        return prepare(folder, architecture.name, head=request.head, to="mindspore")
-    except PlanError as error:
-        raise PlanError(
-            error.message.partition("\n")[0],
-            error.problems,
-            "Choose the head that the checkpoint has, or --checkpoint random for any head.",
-        ) from None
 
 
 def make_case(
@@ -148,7 +129,8 @@ def make_case(
         )
     plan = None
     if request.prompts:
-        plan = plan_prompts(request.prompts, prepared, request.prompt_limit)
+        question = Question(request.prompts, request.prompt_limit, request.shots, request.seed)
+        plan = plan_prompts(question, prepared)
     taps = network_order(head.taps, config[architecture.layers])
     targets = {}
     if request.gradients:
@@ -223,12 +205,25 @@ def _conclude(
             gradients=_compare_gradients(request, prepared, reference, judged, policy, taps),
             policy=policy,
             prompt_task=plan.task if plan else "",
-            prompts=compare_prompts(plan, reference, judged, policy, taps) if plan else None,
+            prompts=_compare_prompts(plan, reference, judged, policy, taps) if plan else None,
             checkpoint={"reference": request.checkpoint, "candidate": candidate.origin},
             notices=notices,
         )
     )
     return with_lost_weights(verdict, where)
+
+
+def _compare_prompts(
+    plan: Plan,
+    reference: Capture,
+    candidate: Capture,
+    policy: TolerancePolicy,
+    taps: Sequence[TapResult],
+) -> PromptParity:
+    atol, rtol = row_tolerance(reference, policy, taps)
+    return compare_prompts(
+        plan, reference, candidate, loads=loads(reference, candidate), atol=atol, rtol=rtol
+    )
 
 
 def _compare_gradients(

@@ -14,7 +14,7 @@ class Request:
 
     Attributes:
         architecture: ``gpt2``, ``bert`` …
-        checkpoint: ``embedded``, ``random``, a path, or a model's name.
+        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name.
         candidate_checkpoint: An already ported folder or file; None ports on the fly.
         config_file: ``config.json`` for ``random``, or of weights that lie without one.
         size: A named size for ``random``.
@@ -34,12 +34,15 @@ class Request:
         reference_python: The reference's interpreter.
         prompts: A prompt task's name or file, or None.
         prompt_limit: At most so many items of the task.
+        shots: How many demonstrations stand before each prompt.
         timeout: Seconds that a worker may take.
         threads: CPU threads for each side; None leaves it to the frameworks.
         blocks_only: Whether to capture blocks and not the operations inside them.
         candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
         taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
         gradients: Whether to compare the loss and the gradient of every parameter too.
+        allow_missing: Whether to run both sides with the initial values of what the checkpoint
+            lacks.
     """
 
     architecture: str
@@ -63,9 +66,11 @@ class Request:
     reference_python: str | None = None
     prompts: str | None = None
     prompt_limit: int | None = None
+    shots: int = 0
     timeout: float = 900.0
     threads: int | None = None
     blocks_only: bool = False
     candidate: str | None = None
     taps_file: Path | None = None
     gradients: bool = False
+    allow_missing: bool = False

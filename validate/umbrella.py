@@ -7,6 +7,7 @@ import click
 from mindport.migrate.cli import main as migrate
 from mindport.prompts.cli import main as prompts
 from mindport.validate.cli import main as validate
+from mindport.validate.prompting.cli import compare, run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,6 +15,10 @@ from mindport.validate.cli import main as validate
 def main() -> None:
     """Port GPT-2 and BERT from PyTorch to MindSpore, and prove that the port is right."""
 
+
+# These run models, and `prompts` itself knows nothing of backends.
+prompts.add_command(run)
+prompts.add_command(compare)
 
 main.add_command(migrate, "migrate")
 main.add_command(validate, "validate")

@@ -1,4 +1,4 @@
-"""The judgement: pass, fail or not run, with everything it rests on."""
+"""The judgement: pass, fail, uninformative or not run, with everything it rests on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS
 from mindport.validate.metrics import Errors
 from mindport.validate.pairs.facts import PairFacts
 
-Status = Literal["pass", "fail", "not-run"]
+Status = Literal["pass", "fail", "uninformative", "not-run"]
 EXIT_CODES: Mapping[Status, int] = {
     "pass": EXIT_PASS,
     "fail": EXIT_FAIL,
+    "uninformative": EXIT_FAIL,
     "not-run": EXIT_ENVIRONMENT,
 }
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Verdict:
     """What was compared, on what, against what, and what came of it.
 
     Attributes:
-        verdict: ``pass``, ``fail`` or ``not-run``.
+        verdict: ``pass``; ``fail``; ``uninformative``: nothing failed, but the prompts that were
+            asked could not have shown a fault; or ``not-run``.
         headline: The reason in one sentence.
         architecture: The model type.
         head: The head.
@@ -105,7 +107,8 @@ class Verdict:
         load: What became of the weights, by side.
         checkpoint: Where the weights came from, by side, with their hashes.
         inputs: What was fed.
-        prompts: The prompt check, or None.
+        prompts: The prompt check (:meth:`mindport.prompts.PromptParity.to_dict`, with the task),
+            or None.
         notices: What a reader should know although it decides nothing.
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.

@@ -42,6 +42,7 @@ from mindport.validate.case import (
 from mindport.validate.formula.validity import valid_elements
 from mindport.validate.gradient_capture import Oracle, measure, save_gradients
 from mindport.validate.metrics import rms
+from mindport.validate.prompting.rows import ask
 
 
 def main(*pairs: str) -> int:
@@ -71,11 +72,18 @@ def _work(run: Run, folder: Path) -> None:
     started = time.perf_counter()
     session = load_backend(run.backend).open_session(run, case)
     loaded = time.perf_counter()
-    taps = session.forward(inputs)
+    # A case without taps only asks prompts.
+    taps = session.forward(inputs) if case.taps else {}
     ran = time.perf_counter()
-    again = hash_arrays(session.forward(inputs))
+    again = hash_arrays(session.forward(inputs)) if case.taps else {}
     first = hash_arrays(taps)
-    rows = _prompt_rows(session, inputs, Path(run.case)) if case.prompts else None
+    part = folder.with_name(f"{folder.name}.part")
+    part.mkdir(parents=True)
+    prompts = None
+    if case.prompts:
+        plan = Plan.load(prompts_folder(Path(run.case)))
+        prompts = ask(session, plan, part, control_seed=case.seed if run.control else None)
+    asked = time.perf_counter()
     targets = load_targets(Path(run.case)) if run.gradients else {}
     gradients = _gradients(session, run, inputs, targets) if run.gradients else None
     oracle, floor = _oracle(session, case, inputs, taps) if run.oracle else (None, {})
@@ -87,12 +95,12 @@ def _work(run: Run, folder: Path) -> None:
         taps=tuple(taps),
         unstable=tuple(name for name in taps if first[name] != again[name]),
         floor=floor,
-        seconds={"load": loaded - started, "forward": ran - loaded},
+        seconds={"load": loaded - started, "forward": ran - loaded, "prompts": asked - ran},
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         targets=hash_arrays(targets),
+        prompts=prompts,
     )
-    part = folder.with_name(f"{folder.name}.part")
-    save_capture(part, manifest, taps, rows, oracle, notes=_notes(session))
+    save_capture(part, manifest, taps, oracle, notes=_notes(session))
     if gradients is not None:
         save_gradients(part, *gradients)
     part.rename(folder)
@@ -148,19 +156,6 @@ def _oracle(
             valid = valid_elements(steps[tap], real, array.shape)
             floor[name][tap] = rms((array - oracle[tap])[valid])
     return oracle, floor
-
-
-def _prompt_rows(session: Session, inputs: dict[str, np.ndarray], case: Path) -> np.ndarray:
-    plan = Plan.load(prompts_folder(case))
-    rows: list[np.ndarray] = []
-    items: list[np.ndarray] = []
-    for batch in plan.batches:
-        fed = {name: getattr(batch, name) for name in inputs}
-        rows.append(session.rows(fed, batch.rows))
-        items.append(batch.items)
-    order = np.argsort(np.concatenate(items), kind="stable")
-    ordered: np.ndarray = np.concatenate(rows)[order]
-    return ordered
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""Clean, deduplicate and split the labelled text, always in the same way.
-
-`python data.py --data DIR --tasks DIR` downloads the packages and writes the two shipped
-held-out files, `sentiment.jsonl` and `topic.jsonl`. `train.py` calls `build` for everything.
-"""
+"""Clean, deduplicate and split the labelled English text, always in the same way."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from sources import Post, Rated, fetch, read_lexicon, read_posts, read_uci, read_vader
+from sources import Post, Rated, read_lexicon, read_posts, read_uci, read_vader
+
+Kind = TypeVar("Kind", bound="Row")
+Split = Callable[[str], Sequence[str]]  # into the normalised units that are compared
 
 SEED = 20260101
 SENTIMENTS = ("negative", "positive")
@@ -100,22 +98,27 @@ def normal(text: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def shingles(texts: Iterable[str], size: int) -> set[str]:
+def units(text: str) -> list[str]:
+    """Return the normalised words of an English text."""
+    return normal(text).split()
+
+
+def shingles(texts: Iterable[str], size: int, split: Split = units) -> set[str]:
     """Return every run of `size` normalised words (a shorter text is one run)."""
     found: set[str] = set()
     for text in texts:
-        words = normal(text).split()
+        words = split(text)
         for start in range(max(1, len(words) - size + 1)):
             found.add(" ".join(words[start : start + size]))
     return found
 
 
-def unique(rows: Iterable[Rated]) -> list[Rated]:
+def unique(rows: Iterable[Rated], split: Split = units) -> list[Rated]:
     """Drop repeats, and every text that occurs with both polarities."""
     first: dict[str, Rated] = {}
     torn: set[str] = set()
     for row in rows:
-        key = normal(row.text)
+        key = " ".join(split(row.text))
         if key in first and (first[key].rating > 0) != (row.rating > 0):
             torn.add(key)
         first.setdefault(key, row)
@@ -136,7 +139,7 @@ def balanced(rows: list[Row], labels: tuple[str, ...], count: int) -> list[Row]:
     return taken
 
 
-def shuffled(rows: list[Row], seed: int) -> list[Row]:
+def shuffled(rows: Sequence[Kind], seed: int) -> list[Kind]:
     """Return the rows in an order that depends on the seed alone."""
     order = np.random.default_rng(seed).permutation(len(rows))
     return [rows[index] for index in order]
@@ -148,9 +151,9 @@ def without(rows: list[Row], *groups: list[Row]) -> list[Row]:
     return [row for row in rows if row.id not in taken]
 
 
-def held_apart(rows: list[Row], seen: set[str], size: int) -> list[Row]:
+def held_apart(rows: list[Row], seen: set[str], size: int, split: Split = units) -> list[Row]:
     """Keep the rows that share no run of `size` words with the training text."""
-    return [row for row in rows if not shingles([row.text], size) & seen]
+    return [row for row in rows if not shingles([row.text], size, split) & seen]
 
 
 def build_sentiment(folder: Path) -> Task:
@@ -202,12 +205,12 @@ def evaluation_rows(posts: Iterable[Post], seen: set[str]) -> list[Row]:
     return held_apart(rows, seen, SHINGLE["topic"])
 
 
-def distinct(rows: list[Row], size: int) -> list[Row]:
+def distinct(rows: list[Row], size: int, split: Split = units) -> list[Row]:
     """Drop every row that shares a run of words with an earlier one (quoted replies)."""
     seen: set[str] = set()
     kept: list[Row] = []
     for row in rows:
-        runs = shingles([row.text], size)
+        runs = shingles([row.text], size, split)
         if not runs & seen:
             kept.append(row)
         seen |= runs
@@ -249,31 +252,3 @@ def build(folder: Path) -> Corpus:
     topic, posts = build_topic(folder)
     lexicon = [labelled(row) for row in read_lexicon(folder) if abs(row.rating) >= 1.0]
     return Corpus(sentiment, topic, lexicon, [row.text for row in sentiment.train] + posts)
-
-
-def write_rows(rows: list[Row], path: Path) -> None:
-    """Write one JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps({"id": row.id, "text": row.text, "label": row.label}, ensure_ascii=False)
-        for row in rows
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def main() -> None:
-    """Download, split, and write the shipped held-out rows."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the archives")
-    parser.add_argument("--tasks", type=Path, required=True, help="folder for the .jsonl files")
-    arguments = parser.parse_args()
-    fetch(arguments.data)
-    corpus = build(arguments.data)
-    for name, task in (("sentiment", corpus.sentiment), ("topic", corpus.topic)):
-        write_rows(shuffled(task.shipped, SEED), arguments.tasks / f"{name}.jsonl")
-        for part in ("train", "development", "held_out", "shipped"):
-            print(name, part, len(getattr(task, part)))
-
-
-if __name__ == "__main__":
-    main()

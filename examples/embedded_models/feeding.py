@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +33,24 @@ class Lesson:
 class Feeder:
     """Draws batches with one seeded generator."""
 
-    def __init__(self, prompter: Prompter, seed: int) -> None:
+    def __init__(
+        self,
+        prompter: Prompter,
+        seed: int,
+        split: Callable[[str], list[str]] = str.split,
+        glue: str = " ",
+        dropped: float = DROPPED_WORDS,
+    ) -> None:
         self.prompter = prompter
         self.random = np.random.default_rng(seed)
+        self.split, self.glue, self.dropped = split, glue, dropped
 
     def blur(self, text: str) -> str:
         """Leave out some words, and sometimes the capitals."""
-        words = text.split()
-        keep = self.random.random(len(words)) >= self.random.uniform(0, DROPPED_WORDS)
+        words = self.split(text)
+        keep = self.random.random(len(words)) >= self.random.uniform(0, self.dropped)
         kept = [word for word, stays in zip(words, keep, strict=True) if stays] or words
-        joined = " ".join(kept)
+        joined = self.glue.join(kept)
         return joined.lower() if self.random.random() < LOWER_SHARE else joined
 
     def lesson(self, texts: Sequence[str], labels: Sequence[str], task: str) -> Lesson:
@@ -59,10 +67,11 @@ class Feeder:
             groups.setdefault(row.label, []).append(row)
         return groups
 
-    def sentiment(self, rows: Sequence[Row], lexicon: Sequence[Row]) -> Iterator[Lesson]:
+    def sentences(
+        self, rows: Sequence[Row], task: str, lexicon: Sequence[Row] = ()
+    ) -> Iterator[Lesson]:
         """Yield sentences in passes over all rows, each batch of like length."""
         same, words = self._group(rows), self._group(lexicon)
-        rows = [*rows, *(row for row in rows if row.id.startswith("uci-"))]  # these count twice
         while True:
             order = [rows[i] for i in self.random.permutation(len(rows))]
             for start in range(0, len(order), SENTIMENT_BATCH * 20):
@@ -71,16 +80,17 @@ class Feeder:
                 parts = [chunk[i : i + size] for i in range(0, len(chunk), size)]
                 for index in self.random.permutation(len(parts)):
                     part = parts[index]
-                    texts = [self._vary(row, same[row.label], words[row.label]) for row in part]
-                    yield self.lesson(texts, [row.label for row in part], "sentiment")
+                    texts = [self._vary(r, same[r.label], words.get(r.label, [])) for r in part]
+                    yield self.lesson(texts, [row.label for row in part], task)
 
     def _vary(self, row: Row, same: list[Row], words: list[Row]) -> str:
         """Return the row's text blurred, joined with another, or words of the lexicon."""
         chance = self.random.random()
-        if chance < LEXICON_SHARE:
+        share = LEXICON_SHARE if words else 0.0
+        if chance < share:
             picked = self.random.integers(len(words), size=self.random.integers(1, 5))
             return " ".join(words[index].text for index in picked)
-        if chance < LEXICON_SHARE + JOIN_SHARE:
+        if chance < share + JOIN_SHARE:
             other = same[self.random.integers(len(same))]
             return self.blur(f"{row.text} {other.text}")
         return self.blur(row.text)

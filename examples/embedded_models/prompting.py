@@ -18,9 +18,15 @@ LIMIT = 128
 LABEL_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "sentiment": {"negative": ("bad", "terrible"), "positive": ("good", "great")},
     "topic": {word: (word,) for word in ("computer", "medicine", "religion", "space", "sport")},
+    "sentiment-zh": {"negative": ("差", "糟"), "positive": ("好", "棒")},
 }
-PREFIX = {"sentiment": " It was", "topic": " Topic:"}  # after the text, before the answer
-CLOZE = {"sentiment": "It was [MASK] .", "topic": "Topic: [MASK] ."}  # before the text
+# After the text, before the answer; a space at the end belongs to the answer's token.
+PREFIX = {"sentiment": " It was ", "topic": " Topic: ", "sentiment-zh": " 总的来说很"}
+CLOZE = {  # before the text
+    "sentiment": "It was [MASK] . ",
+    "topic": "Topic: [MASK] . ",
+    "sentiment-zh": "很[MASK]。",
+}
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,23 @@ class Prompter(ABC):
         """Encode a text without special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def single(self, text: str) -> int:
+        """Return the one token of a text.
+
+        Raises:
+            ValueError: it is split.
+        """
+        ids = self.pieces(text)
+        if len(ids) != 1:
+            raise ValueError(f"{text!r} is not a single token")
+        return ids[0]
+
     @abstractmethod
     def encode(self, text: str, task: str) -> tuple[list[int], int]:
         """Return the token ids of a prompt, and the position that holds the answer's logits."""
 
     @abstractmethod
-    def word(self, word: str) -> int:
+    def word(self, word: str, task: str) -> int:
         """Return the one token of a label word as it stands in the prompt."""
 
     @abstractmethod
@@ -64,7 +81,8 @@ class Prompter(ABC):
 
     def words(self, task: str) -> Tensor:
         """Return the label words' tokens, one row a label."""
-        return torch.tensor([[self.word(w) for w in ws] for ws in LABEL_WORDS[task].values()])
+        groups = LABEL_WORDS[task].values()
+        return torch.tensor([[self.word(word, task) for word in words] for words in groups])
 
     def batch(self, texts: Sequence[str], task: str) -> Batch:
         """Encode texts and pad them on the right."""
@@ -83,13 +101,13 @@ class PrefixPrompter(Prompter):
 
     def encode(self, text: str, task: str) -> tuple[list[int], int]:
         """Put the template after the text."""
-        tail = self.pieces(PREFIX[task])
+        tail = self.pieces(PREFIX[task].rstrip())
         ids = self.pieces(text)[: LIMIT - 1 - len(tail)] + tail
         return ids, len(ids) - 1
 
-    def word(self, word: str) -> int:
-        """Encode the word with the space that comes before it."""
-        return self.pieces(f" {word}")[0]
+    def word(self, word: str, task: str) -> int:
+        """Encode the word with the space, if any, that comes before it."""
+        return self.single(f" {word}" if PREFIX[task].endswith(" ") else word)
 
     def logits(self, model: Model, batch: Batch) -> Tensor:
         """Run the stack once, and the head at the answers only."""
@@ -108,9 +126,9 @@ class ClozePrompter(Prompter):
         ids = [*head, *self.pieces(text)[: LIMIT - 1 - len(head)], last]
         return ids, head.index(mask)
 
-    def word(self, word: str) -> int:
+    def word(self, word: str, task: str) -> int:
         """Encode the bare word."""
-        return self.pieces(word)[0]
+        return self.single(word)
 
     def logits(self, model: Model, batch: Batch) -> Tensor:
         """Run the stack once, and the head at the masks only."""

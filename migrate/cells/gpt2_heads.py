@@ -9,7 +9,14 @@ from mindspore import Tensor, ops
 
 from mindport.migrate.cells.generation import Generator
 from mindport.migrate.cells.gpt2 import Cache, GPT2Model
-from mindport.migrate.cells.layers import classification_loss, cross_entropy, dense, project
+from mindport.migrate.cells.layers import (
+    Prefix,
+    classification_loss,
+    cross_entropy,
+    dense,
+    project,
+    take_tokens,
+)
 from mindport.migrate.cells.pretrained import PretrainedModel
 from mindport.migrate.errors import MindportError
 
@@ -33,7 +40,7 @@ class GPT2LMHeadModel(Generator, PretrainedModel):
 
     def construct(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -43,6 +50,9 @@ class GPT2LMHeadModel(Generator, PretrainedModel):
         output_hidden_states: bool = False,
         output_taps: bool = False,
         logits_to_keep: int = 0,
+        logits_at: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        prefix: tuple[Prefix, ...] | None = None,
     ) -> tuple[Any, ...]:
         """Predict the next token at every place.
 
@@ -58,10 +68,15 @@ class GPT2LMHeadModel(Generator, PretrainedModel):
             output_hidden_states: Whether to return the input and output of every block.
             output_taps: Whether to return the taps.
             logits_to_keep: Return logits for this many last tokens only; 0 for all.
+            logits_at: ``(batch, k)``, the places in ``seq`` to return logits for, and no others;
+                not with labels or ``logits_to_keep``.
+            inputs_embeds: ``(batch, seq, width)`` in place of ``input_ids``, see
+                :class:`GPT2Model`.
+            prefix: Keys and values for every block, see :class:`GPT2Model`.
 
         Returns:
-            ``loss`` () with labels; ``logits`` (batch, seq, vocab); then ``past_key_values`` if
-            given, ``hidden_states`` and ``taps`` if asked for.
+            ``loss`` () with labels; ``logits`` (batch, seq or k, vocab); then ``past_key_values``
+            if given, ``hidden_states`` and ``taps`` if asked for.
         """
         outputs = self.transformer(
             input_ids,
@@ -72,8 +87,10 @@ class GPT2LMHeadModel(Generator, PretrainedModel):
             cache_position,
             output_hidden_states,
             output_taps,
+            inputs_embeds,
+            prefix,
         )
-        hidden = outputs[0]  # (batch, seq, width)
+        hidden = take_tokens(outputs[0], logits_at)  # (batch, seq or k, width)
         if logits_to_keep:
             hidden = hidden[:, -logits_to_keep:]
         if self.tied:

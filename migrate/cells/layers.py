@@ -14,6 +14,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
 Taps = tuple[Tensor, ...]  # in network order, as the architecture file names them
+Prefix = tuple[Tensor, Tensor]  # keys and values of one layer, learned in place of words
 IGNORE_INDEX = -100  # a label with this value adds nothing to a loss
 _MATMUL = ops.MatMul(transpose_b=True)
 
@@ -164,6 +165,47 @@ def write_rows(cache: Tensor, new: Tensor, source: Tensor) -> Tensor:
     replaced = ops.logical_and(source >= 0, source < seq)[None, None, :, None]
     rows = ops.gather(new, ops.clamp(source, 0, seq - 1), 2)  # as cache
     return ops.where(replaced, rows, cache)
+
+
+def prepend_prefix(prefix: Tensor, states: Tensor) -> Tensor:
+    """Put learned keys or values before those of a sequence.
+
+    Args:
+        prefix: ``(batch or 1, heads, n, head_dim)``, of any float dtype.
+        states: ``(batch, heads, seq, head_dim)``.
+
+    Returns:
+        ``(batch, heads, n + seq, head_dim)`` in the dtype of ``states``.
+    """
+    shape = (states.shape[0], *prefix.shape[1:])
+    return ops.concat((ops.broadcast_to(ops.cast(prefix, states.dtype), shape), states), 2)
+
+
+def show_prefix(bias: Tensor, prefix: Tensor) -> Tensor:
+    """Widen what hides keys, so that every query sees a prefix.
+
+    Args:
+        bias: ``(batch or 1, 1, query or 1, key)``, added to the scores.
+        prefix: ``(batch or 1, heads, n, head_dim)``.
+
+    Returns:
+        ``(batch or 1, 1, query or 1, n + key)``.
+    """
+    shown = ops.zeros((*bias.shape[:3], prefix.shape[2]), bias.dtype)
+    return ops.concat((shown, bias), -1)
+
+
+def take_tokens(states: Tensor, positions: Tensor | None) -> Tensor:
+    """Return the states of some tokens.
+
+    Args:
+        states: ``(batch, seq, width)``.
+        positions: ``(batch, k)``, where in its sequence each token stands; all of them if None.
+
+    Returns:
+        ``(batch, k, width)``.
+    """
+    return states if positions is None else ops.gather(states, positions, 1, 1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:

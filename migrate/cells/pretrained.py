@@ -9,12 +9,11 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
 
 import mindspore
-import numpy as np
 from mindspore import Tensor, context, mutable, nn
 
-from mindport.migrate.architecture import Head, Tap, network_order
+from mindport.migrate.architecture import Head, Tap, dimension, network_order
 from mindport.migrate.architectures import load_architecture
-from mindport.migrate.cells.layers import IGNORE_INDEX
+from mindport.migrate.cells.inputs import Sizes, as_tensor, check_inputs, check_labels
 from mindport.migrate.cells.loading import (
     common_dtype,
     copy_parameters,
@@ -22,6 +21,7 @@ from mindport.migrate.cells.loading import (
     read_checkpoint,
     require_clean,
 )
+from mindport.migrate.computation import Score
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import MindportError
 
@@ -134,11 +134,13 @@ class PretrainedModel(nn.Cell):
         """
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        inputs = {name: _tensor(value) for name, value in bound.arguments.items()}
+        inputs = {name: as_tensor(value) for name, value in bound.arguments.items()}
         self.check_inputs(inputs)
-        if context.get_context("mode") == context.GRAPH_MODE and inputs.get("past_key_values"):
+        if context.get_context("mode") == context.GRAPH_MODE:
             # A plain tuple would be a constant of the graph, compiled again for every value.
-            inputs["past_key_values"] = mutable(tuple(inputs["past_key_values"]))
+            for name in ("past_key_values", "prefix"):
+                if isinstance(inputs.get(name), (tuple, list)):
+                    inputs[name] = mutable(tuple(inputs[name]))
         return ModelOutput(self.output_names(inputs), super().__call__(*inputs.values()))
 
     def output_names(self, inputs: Mapping[str, Any]) -> list[str]:
@@ -166,37 +168,19 @@ class PretrainedModel(nn.Cell):
         Raises:
             MindportError: If one is impossible; it names the input and the limit.
         """
-        limits = self.limits()
-        ids = inputs["input_ids"]
-        if ids.ndim != 2 or 0 in ids.shape:
-            raise MindportError(f"input_ids has shape {tuple(ids.shape)}, not (batch, seq).")
-        batch, seq = ids.shape
-        first, keys = 0, seq
-        if inputs.get("past_key_values") is not None:
-            if inputs["cache_position"] is None:
-                raise MindportError("past_key_values needs cache_position, the row to write to.")
-            first, keys = int(inputs["cache_position"]), inputs["past_key_values"][0][0].shape[2]
-        if not 0 <= first <= min(keys, limits["position_ids"]) - seq:
-            raise MindportError(
-                f"{seq} tokens from position {first} on do not fit: there are "
-                f"{limits['position_ids']} positions"
-                + (f" and {keys} rows in the cache." if keys != seq or first else "."),
-                "Shorten the input.",
-            )
-        for name, length in (("attention_mask", keys), ("token_type_ids", seq)):
-            if inputs.get(name) is not None and tuple(inputs[name].shape) != (batch, length):
-                raise MindportError(
-                    f"{name} has shape {tuple(inputs[name].shape)}, not {(batch, length)}."
-                )
-        for name, limit in limits.items():
-            if inputs.get(name) is not None:
-                _check_ids(name, inputs[name].asnumpy(), limit)
+        check_inputs(inputs, self.limits(), self._sizes(), self.loss_inputs)
         for name, classes in self.label_limits.items():
             if inputs.get(name) is not None:
-                labels = inputs[name].asnumpy()
                 limit = vars(self.config)[classes] if isinstance(classes, str) else classes
-                if labels.dtype.kind in "iu" and limit > 1:  # of one class: regression
-                    _check_ids(name, labels[labels != IGNORE_INDEX], limit)
+                check_labels(name, inputs[name].asnumpy(), limit)
+
+    def _sizes(self) -> Sizes:
+        """Return what the sizes of embeddings, keys and values must be."""
+        config, head = vars(self.config), self.description()
+        width = dimension(head.body[0].shape[-1], config)  # of the word embeddings
+        heads = next(s.operation.heads for s in head.steps if isinstance(s.operation, Score))
+        layers = load_architecture(self.architecture).layers
+        return Sizes(config[layers], config[heads], width)
 
     @classmethod
     def description(cls) -> Head:
@@ -279,19 +263,3 @@ def _fields(config: Any) -> Mapping[str, Any]:
         return fields
     namespace: Mapping[str, Any] = vars(config)
     return namespace
-
-
-def _tensor(value: Any) -> Any:
-    """Return arrays, lists and positions as tensors, and anything else as it is."""
-    if isinstance(value, (list, np.ndarray, np.integer)) or type(value) is int:
-        array = np.asarray(value)
-        return Tensor(array.astype(np.int32) if array.dtype.kind in "iub" else array)
-    return value
-
-
-def _check_ids(name: str, ids: np.ndarray, limit: int) -> None:
-    """Check that all ids lie in ``[0, limit)``."""
-    low, high = int(ids.min(initial=0)), int(ids.max(initial=0))
-    if low < 0 or high >= limit:
-        bad = low if low < 0 else high
-        raise MindportError(f"{name} holds {bad}, outside [0, {limit}).")

@@ -105,9 +105,11 @@ def test_every_head(backend, mode, every_head, weights):
     assert all(np.array_equal(taps[n], again[n]) for n in taps)
 
     if described.heads[head].prompts:
-        positions = np.array([0, 5, 3])
-        rows = session.rows(inputs, positions)
-        assert rows.shape == (3, config["vocab_size"])
+        positions = np.array([[0], [5], [3]])
+        answered, past = session.prompt_model().answer(inputs, positions)
+        assert past is None
+        assert answered.shape == (3, 1, config["vocab_size"])
+        rows, positions = answered[:, 0], positions[:, 0]
         # A graph without the taps may fuse otherwise, hence not bit for bit.
         np.testing.assert_allclose(rows, taps["logits"][np.arange(3), positions], atol=1e-5)
 

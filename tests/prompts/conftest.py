@@ -47,6 +47,7 @@ def bpe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         show_progress=False,
     )
     text = [f" {word}" for word in WORDS] * 20 + [f"{word}" for word in WORDS[:4]] * 20
+    text += ["\n\n"] * 20  # GPT-2 has this token too, and reads it only where no word follows
     tokenizer.train_from_iterator(text, trainer)
     tokenizer.model.save(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -100,6 +101,7 @@ def plan(task, bpe):
 
 @pytest.fixture
 def rows(plan) -> np.ndarray:
-    """Random logits, float32 (items, vocabulary)."""
+    """Random logits, float32 (items, rows_per_item, vocabulary)."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(len(plan), plan.tokenizer_size)).astype(np.float32)
+    shape = (plan.items, plan.rows_per_item, plan.tokenizer_size)
+    return rng.normal(size=shape).astype(np.float32)

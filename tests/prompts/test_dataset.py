@@ -83,7 +83,7 @@ def test_take_goes_round_the_labels():
         ("x.csv", "text,lable\na,positive\n", "no field 'label'. Did you mean 'lable'"),
         ("x.tsv", "text\tlabel\n\tpositive\n", "line 2: 'text' is empty"),
         ("x.tsv", "text\tlabel\na\n", "line 2: 1 cells under 2 names"),
-        ("x.parquet", "", "unknown ending '.parquet'"),
+        ("x.xlsx", "", "unknown ending '.xlsx'"),
     ],
 )
 def test_bad_files(tmp_path, name, content, said):

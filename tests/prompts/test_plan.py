@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
-from mindport.prompts import InputExample, Plan, PromptDataset, Task, Template, make_plan
+from mindport.prompts import (
+    Calibration,
+    InputExample,
+    Plan,
+    PromptDataset,
+    Shots,
+    Task,
+    Template,
+    Verbalizer,
+    Word,
+    make_plan,
+)
+from mindport.prompts.encode import EncodedPrompt
+from mindport.prompts.planning import common_prefix, read_continued, read_masked
 from mindport.prompts.task import DataFile
 
 FAMILIES = ("prefix", "cloze")
@@ -21,12 +34,15 @@ def tokenizers(bpe, wordpiece):
 
 
 def prompt(plan, item):
-    """Return the real ids of an item and the row of its answer."""
+    """Return the real ids of an item's only prompt and the position of its only answer."""
+    found = []
     for batch in plan.batches:
         for place in np.flatnonzero(batch.items == item):
-            real = batch.attention_mask[place] == 1
-            return batch.input_ids[place][real].tolist(), int(batch.rows[place])
-    raise AssertionError(item)
+            own = batch.input_ids[place, : batch.lengths[place]]
+            (position,) = batch.positions[place]
+            found.append(([*plan.prefix.tolist(), *own.tolist()], int(position) + len(plan.prefix)))
+    (only,) = found
+    return only
 
 
 def dataset(*texts):
@@ -38,10 +54,17 @@ def test_prefix(task, bpe):
     ids, row = prompt(plan, 1)
     assert bpe.pieces(ids) == ["bad", " film", " It", " was"]
     assert row == 3
-    assert [bpe.pieces(words) for words in plan.label_token_ids] == [
-        [" bad", " terrible"],
-        [" good", " great"],
+    assert [(word.text, word.label, word.divisor) for word in plan.words] == [
+        ("bad", 0, 1.0),
+        ("terrible", 0, 1.0),
+        ("good", 1, 1.0),
+        ("great", 1, 1.0),
     ]
+    (rows, tokens) = zip(*(step for word in plan.words for step in word.steps), strict=True)
+    assert rows == (0, 0, 0, 0)
+    assert bpe.pieces(tokens) == [" bad", " terrible", " good", " great"]
+    assert plan.columns(0) == tuple(sorted(tokens))
+    assert (plan.rows_per_item, plan.shared_rows, plan.items) == (1, {0}, len(plan))
 
 
 def test_cloze(task, wordpiece):
@@ -97,6 +120,32 @@ def test_only_the_end_of_the_text_is_cut(task, tokenizers, shape):
         assert cut_row == row == 3
 
 
+@pytest.mark.parametrize("masks", ["joint", "pseudo"])
+def test_all_words_are_asked_behind_the_same_text(task, wordpiece, masks):
+    verbalizer = Verbalizer({"a": ["bad", "bad film"], "b": ["good sport film"]}, masks=masks)
+    made = replace(task, verbalizer=verbalizer)
+    data = PromptDataset((InputExample("1", "great " * 50, "a"),))
+    plan = make_plan(made, wordpiece, architecture_shape="cloze", max_length=20, dataset=data)
+    prompts = [
+        batch.input_ids[place, : batch.lengths[place]].tolist()
+        for batch in plan.batches
+        for place in range(len(batch.items))
+    ]
+    assert len(prompts) == (3 if masks == "joint" else 1 + 2 + 3)
+    (great,) = wordpiece.encode("great")
+    assert {ids.count(great) for ids in prompts} == {20 - 8}  # CLS it was, three tokens, . SEP
+    assert {len(ids) for ids in prompts} == {18, 19, 20}
+    assert plan.truncated_items == (0,)
+
+
+@pytest.mark.parametrize("max_length", [1, 2])
+def test_no_room_for_the_words(task, bpe, max_length):
+    words = {"negative": ["bad"], "positive": ["good was film"]}
+    made = replace(task, verbalizer=Verbalizer(words))
+    with pytest.raises(MindportError, match=f"needs 2 tokens behind .* {max_length} in all"):
+        make_plan(made, bpe, architecture_shape="prefix", max_length=max_length)
+
+
 def test_no_room_for_the_text(task, bpe, wordpiece):
     for shape, tokenizer, least in (("prefix", bpe, 3), ("cloze", wordpiece, 7)):
         make_plan(task, tokenizer, architecture_shape=shape, max_length=least)
@@ -114,16 +163,15 @@ def test_batches(task, bpe):
     assert [batch.input_ids.shape for batch in plan.batches] == [(2, 48), (2, 32), (1, 16)]
     for batch in plan.batches:
         size, width = batch.input_ids.shape
-        for name in ("input_ids", "attention_mask", "position_ids", "token_type_ids"):
-            array = getattr(batch, name)
-            assert array.shape == (size, width)
-            assert array.dtype == np.int64
-        assert batch.rows.dtype == batch.items.dtype == np.int64
-        assert batch.rows.tolist() == (batch.attention_mask.sum(axis=1) - 1).tolist()
-        assert (batch.input_ids[batch.attention_mask == 0] == bpe.pad_id).all()
-        assert (np.diff(batch.attention_mask, axis=1) <= 0).all()  # padding is on the right
-        assert (batch.position_ids == np.arange(width)).all()
-        assert not batch.token_type_ids.any()
+        assert batch.positions.shape == (size, 1)
+        assert batch.lengths.shape == batch.items.shape == batch.first_rows.shape == (size,)
+        for field in fields(batch):
+            assert getattr(batch, field.name).dtype == np.int64
+        assert batch.positions[:, 0].tolist() == (batch.lengths - 1).tolist()
+        padding = np.arange(width) >= batch.lengths[:, None]  # it is on the right
+        assert (batch.input_ids[padding] == bpe.pad_id).all()
+        assert (batch.input_ids[~padding] != bpe.pad_id).all()
+        assert not batch.first_rows.any()
 
 
 def test_widths_stay_within_the_models_positions(task, bpe):
@@ -214,7 +262,8 @@ def test_the_digest_covers_what_is_asked(task, bpe, plan):
     ids[0, 0] += 1
     changes = [
         {"texts": ("x", *plan.texts[1:])},
-        {"label_token_ids": plan.label_token_ids[::-1]},
+        {"words": plan.words[::-1]},
+        {"words": (replace(plan.words[0], divisor=2.0), *plan.words[1:])},
         {"tokenizer_hash": "0"},
         {"aggregate": "max"},
         {"batches": (replace(batch, input_ids=ids), *plan.batches[1:])},
@@ -231,10 +280,12 @@ def test_save_and_load(plan, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["plan"]
     loaded = Plan.load(folder)
     assert loaded.digest == plan.digest
-    assert loaded.label_words == (("bad", "terrible"), ("good", "great"))
+    assert loaded.words == plan.words
+    assert [word.text for word in loaded.words] == ["bad", "terrible", "good", "great"]
     for a, b in zip(loaded.batches, plan.batches, strict=True):
-        assert (a.input_ids == b.input_ids).all()
-        assert a.rows.flags.writeable
+        for field in fields(b):
+            assert (getattr(a, field.name) == getattr(b, field.name)).all()
+            assert getattr(a, field.name).flags.writeable
     with pytest.raises(DestinationError, match="exists already"):
         plan.save(folder)
 
@@ -256,7 +307,7 @@ def edit_json(change):
         (lambda f: (f / "plan.json").write_text("{"), "no prompt plan"),
         (lambda f: (f / "plan.json").write_text("[]"), "or is none"),
         (lambda f: (f / "plan.safetensors").write_bytes(b"\x80\x04pickle"), "no prompt plan"),
-        (edit_json(lambda c: c.update(schema=2)), "another version"),
+        (edit_json(lambda c: c.update(schema=1)), "another version"),
         (edit_json(lambda c: c.pop("labels")), "lacks a part"),
         (edit_json(lambda c: c.pop("digest")), "lacks a part"),
         (edit_json(lambda c: c.update(surprise=1)), "lacks a part"),
@@ -264,6 +315,11 @@ def edit_json(change):
         (edit_json(lambda c: c.update(batches="x")), "lacks a part"),
         (edit_json(lambda c: c.update(batches=1)), "digest does not match"),
         (edit_json(lambda c: c["texts"].reverse()), "digest does not match"),
+        (edit_json(lambda c: c["words"].reverse()), "digest does not match"),
+        (edit_json(lambda c: c["words"][0].update(divisor=2.0)), "digest does not match"),
+        (edit_json(lambda c: c["words"][0].pop("steps")), "lacks a part"),
+        (edit_json(lambda c: c.update(words="abc")), "lacks a part"),
+        (edit_json(lambda c: c.update(continuations=[1])), "lacks a part"),
     ],
 )
 def test_damaged_plans(plan, tmp_path, damage, said):
@@ -282,3 +338,158 @@ def test_a_task_can_be_made_without_a_file(bpe, task, tmp_path):
     data = dataset("good")
     plan = make_plan(made, bpe, architecture_shape="prefix", max_length=9, dataset=data)
     assert len(plan) == 1
+
+
+TOKEN_WORDS = st.lists(
+    st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=8,
+    unique=True,
+)  # fmt: skip
+
+
+@given(TOKEN_WORDS)
+def test_every_token_is_read_behind_those_before_it(words):
+    reading = read_continued([(word,) for word in words])
+    assert (reading.fills, reading.first_rows) == ((((None,),),), (0,))
+    behind = {0: ()}  # what each row follows
+    for continuation in reading.continuations:
+        assert len(continuation.ids) == len(continuation.rows) > 0
+        for end, row in enumerate(continuation.rows, 1):
+            if row >= 0:
+                assert row not in behind  # computed once
+                behind[row] = continuation.ids[:end]
+        assert any(row >= 0 for row in continuation.rows)
+    assert sorted(behind) == list(range(reading.rows))
+    for word, steps in zip(words, reading.steps, strict=True):
+        assert [(behind[row], token) for row, token in steps] == [
+            (word[:end], token) for end, token in enumerate(word)
+        ]
+    # Nothing is computed that no word needs, nor a beginning twice.
+    needed = {word[:end] for word in words for end in range(len(word))} | {()}
+    assert set(behind.values()) == needed
+    leaves = [c.ids for c in reading.continuations]
+    assert not any(a != b and b[: len(a)] == a for a in leaves for b in leaves)
+    assert len(set(leaves)) == len(leaves)
+
+
+@given(st.data())
+def test_every_mask_is_read_where_it_stands(data):
+    answers = data.draw(st.integers(1, 2))
+    part = st.lists(st.integers(1, 2), min_size=1, max_size=3).map(tuple)
+    words = data.draw(st.lists(st.tuples(*[part] * answers), min_size=1, max_size=6, unique=True))
+    for pseudo in (False, True):
+        reading = read_masked(words, pseudo=pseudo)
+        assert reading.continuations == ()
+        assert len(set(reading.fills)) == len(reading.fills)
+        place = {}  # each row's fill, and which of its tokens it is
+        for fill, first in zip(reading.fills, reading.first_rows, strict=True):
+            flat = [token for part in fill for token in part]
+            masks = [at for at, token in enumerate(flat) if token is None]
+            for k, at in enumerate(masks):
+                assert first + k not in place
+                place[first + k] = (fill, at)
+        assert sorted(place) == list(range(reading.rows))
+        used = set()
+        for word, steps in zip(words, reading.steps, strict=True):
+            flat = [token for part in word for token in part]
+            assert [token for _, token in steps] == flat
+            for at, (row, _) in enumerate(steps):
+                fill, where = place[row]
+                assert where == at
+                assert [len(part) for part in fill] == [len(part) for part in word]
+                seen = [token for part in fill for token in part]
+                others = [t for k, t in enumerate(flat) if k != at]
+                del seen[at]
+                assert seen == (others if pseudo else [None] * len(others))
+                used.add(row)
+        assert used == set(place)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=14).map(tuple), min_size=1),
+    st.lists(st.integers(0, 1), max_size=12).map(tuple),
+)
+def test_the_prefix_leaves_every_prompt_a_token(endings, beginning):
+    prompts = [EncodedPrompt(beginning + ids, (0,), truncated=False) for ids in endings]
+    prefix = common_prefix(prompts)
+    assert all(p.ids[: len(prefix)] == prefix and len(p.ids) > len(prefix) for p in prompts)
+    ids = [p.ids for p in prompts]
+    longest = max(n for n in range(min(map(len, ids))) if all(one[:n] == ids[0][:n] for one in ids))
+    assert len(prefix) == (longest if longest >= 8 and len(ids) > 1 else 0)
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_save_and_load_with_everything_on(task, tokenizers, tmp_path, shape):
+    made = replace(
+        task,
+        verbalizer=Verbalizer(
+            {"negative": ["bad", Word("badly", space=False)], "positive": ["good film", "good"]},
+            aggregate="sum_prob",
+            normalize="tokens",
+            masks="pseudo",
+        ),
+        calibration=Calibration("contextual", ("N/A", "", "\u2028 好")),
+    )
+    if shape == "cloze":
+        words = {"negative": [["bad", "bad film"]], "positive": [["good", "great"]]}
+        made = replace(
+            made,
+            verbalizer=Verbalizer(words, masks="pseudo", normalize="bytes"),
+            templates={"cloze": Template("[Z] it was [X] [Z]")},
+        )
+        made = replace(made, calibration=Calibration("domain", ("the sport",)))
+    shots = Shots(
+        (
+            InputExample("s1", "the sport was bad, really", "negative"),
+            InputExample("s2", "great  film", "positive"),
+        ),
+        "\n\n",
+        "Topic: film.",
+    )
+    plan = make_plan(
+        made, tokenizers[shape], architecture_shape=shape, max_length=90, shots=shots, batch_size=3
+    )
+    plan.save(tmp_path / "plan")
+    loaded = Plan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    for field in fields(plan):
+        if field.name not in ("batches", "prefix"):
+            assert getattr(loaded, field.name) == getattr(plan, field.name), field.name
+    assert (loaded.prefix == plan.prefix).all()
+    assert len(loaded.batches) == len(plan.batches) > 1
+    for a, b in zip(loaded.batches, plan.batches, strict=True):
+        for field in fields(b):
+            assert (getattr(a, field.name) == getattr(b, field.name)).all()
+    assert (plan.items, len(plan)) == (5 + len(plan.prior_texts), 5)
+    assert loaded.shared_rows == plan.shared_rows
+    assert plan.prefix.size > 0 or shape == "cloze"
+    divisors = {"prefix": [1, 5, 2, 1], "cloze": [12, 10]}[shape]
+    if shape == "prefix":
+        divisors[1] = len(tokenizers[shape].encode("badly"))
+    assert [word.divisor for word in loaded.words] == divisors
+
+
+def test_calibration_inputs_are_items_like_any_other(task, bpe, wordpiece):
+    made = replace(task, calibration=Calibration("contextual"))
+    for shape, tokenizer in (("prefix", bpe), ("cloze", wordpiece)):
+        plan = make_plan(made, tokenizer, architecture_shape=shape, max_length=64)
+        assert plan.prior_texts == ("N/A", "", "[MASK]")
+        found = ["".join(tokenizer.pieces(prompt(plan, item)[0])) for item in (5, 6, 7)]
+        if shape == "prefix":
+            assert found == ["N/A It was", " It was", "[MASK] It was"]
+        else:
+            assert found[1] == "[CLS]itwas[MASK].[SEP]"
+            assert found[2] == "[CLS]itwas[MASK].[mask][SEP]"
+    fielded = replace(made, templates={"prefix": Template("[id]: [X] It was [Z]")})
+    plan = make_plan(fielded, bpe, architecture_shape="prefix", max_length=64)
+    found = ["".join(bpe.pieces(prompt(plan, item)[0])) for item in (0, 5, 6)]
+    assert found[:2] == ["a: the film was good It was", "N/A: N/A It was"]
+    assert found[2] == ":  It was"
+
+
+def test_duplicates_are_counted_and_all_answered(task, bpe):
+    plan = make_plan(
+        task, bpe, architecture_shape="prefix", max_length=64, dataset=dataset(*["bad film"] * 4)
+    )
+    assert plan.duplicates == 3
+    assert sorted(np.concatenate([batch.items for batch in plan.batches])) == [0, 1, 2, 3]
+    assert len({tuple(prompt(plan, item)[0]) for item in range(4)}) == 1

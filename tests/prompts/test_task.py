@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mindport.migrate.errors import MindportError
-from mindport.prompts import load_task, task_names
+from mindport.prompts import Calibration, FewShotSampler, Word, load_task, task_names
 
 GOOD = """
 version: 1
@@ -19,11 +19,12 @@ chance: 0.5
 
 
 def test_the_tasks_that_are_there():
-    assert task_names() == ("sentiment", "topic")
+    assert {"sentiment", "topic"} <= set(task_names())
+    assert task_names() == tuple(sorted(task_names()))
     sentiment, topic = load_task("sentiment"), load_task("topic")
     assert sentiment.verbalizer.label_words == {
-        "negative": ("bad", "terrible"),
-        "positive": ("good", "great"),
+        "negative": ((Word("bad"),), (Word("terrible"),)),
+        "positive": ((Word("good"),), (Word("great"),)),
     }
     assert topic.verbalizer.labels == ("computer", "medicine", "religion", "space", "sport")
     for task in (sentiment, topic):
@@ -34,7 +35,7 @@ def test_the_tasks_that_are_there():
         }
 
 
-@pytest.mark.parametrize("name", task_names())
+@pytest.mark.parametrize("name", ["sentiment", "topic"])
 def test_their_data_is_balanced(name):
     task = load_task(name)
     data = task.read_data()
@@ -49,7 +50,9 @@ def test_a_file_of_the_users_own(task):
 
 
 def test_unknown_task(tmp_path):
-    with pytest.raises(MindportError, match=r"Did you mean 'sentiment'\? Known: sentiment, topic"):
+    with pytest.raises(
+        MindportError, match=r"Did you mean 'sentiment'\? Known: .*sentiment.*, topic"
+    ):
         load_task("sentiments")
     with pytest.raises(MindportError, match="No such file"):
         load_task(tmp_path / "x.yaml")
@@ -88,6 +91,72 @@ def test_unknown_task(tmp_path):
         ("description: d", "description: 2024-99-99", "this is not YAML"),
         ("description: d", "description: !!python/object:os.system x", "this is not YAML"),
         ("description: d", "description: &x [*x]", "description: text is needed"),
+        ("chance: 0.5", "chance: 0.5\nlanguage: no", "language: this is the boolean false"),
+        ("chance: 0.5", "chance: 0.5\nlanguage:", "language: text is needed"),
+        ("chance: 0.5", "chance: 0.5\nlang: en", "unknown key 'lang'. Did you mean 'language'"),
+        ("chance: 0.5", "chance: 0.5\naggregate: mean", "aggregate: unknown aggregate 'mean'. Did"),
+        ("chance: 0.5", "chance: 0.5\naggregate: off", "aggregate: this is the boolean false"),
+        ("chance: 0.5", "chance: 0.5\nnormalize: byte", "normalize: .*mean 'bytes'"),
+        ("chance: 0.5", "chance: 0.5\nnormalize:", "normalize: text is needed, not None"),
+        ("chance: 0.5", "chance: 0.5\nmasks: single", "masks: unknown masks 'single'"),
+        ("chance: 0.5", "chance: 0.5\nmasks: [joint]", "masks: text is needed"),
+        ("words: [y]", "words: [{txt: y}]", r"labels\[1\].words\[0\]: unknown key 'txt'"),
+        ("words: [y]", "words: [{space: true}]", r"words\[0\]: the key 'text' is missing"),
+        ("words: [y]", "words: [{text: no}]", r"words\[0\].text: this is the boolean false"),
+        ("words: [y]", "words: [{text: y, space: 1}]", r"words\[0\].space: true or false"),
+        ("words: [y]", 'words: [{text: y, space: "yes"}]', r"words\[0\].space: true or false"),
+        ("words: [y]", "words: [[y, on]]", r"words\[0\]\[1\]: this is the boolean true"),
+        ("words: [y]", "words: [[]]", r"words\[0\]: a list with one entry or more"),
+        ("words: [y]", "words: [[[y]]]", "labels: A word of label 'b' must be text"),
+        ("words: [y]", 'words: [" y"]', "labels: A word of label 'b' must have no space"),
+        ("chance: 0.5", "chance: 0.5\nshots: x.jsonl", r"shots: keys \(file, delimiter, instr"),
+        ("chance: 0.5", "chance: 0.5\nshots:", "shots: keys"),
+        ("chance: 0.5", "chance: 0.5\nshots: {}", "shots: the key 'file' is missing"),
+        ("chance: 0.5", "chance: 0.5\nshots: {file: 1}", "shots.file: text is needed"),
+        ("chance: 0.5", "chance: 0.5\nshots: {file: x, delim: y}", "shots: unknown key 'delim'"),
+        ("chance: 0.5", "chance: 0.5\nshots: {file: x, delimiter: no}", "shots.delimiter: text"),
+        ("chance: 0.5", "chance: 0.5\nshots: {file: x, instruction: 1}", "shots.instruction: text"),
+        ("chance: 0.5", "chance: 0.5\ncalibration: pmi", "calibration: keys"),
+        ("chance: 0.5", "chance: 0.5\ncalibration: {}", "calibration: the key 'kind' is missing"),
+        ("chance: 0.5", "chance: 0.5\ncalibration: {kind: PMI}", "calibration: Unknown calibr"),
+        ("chance: 0.5", "chance: 0.5\ncalibration: {kind: off}", "calibration.kind: this is the b"),
+        ("chance: 0.5", "chance: 0.5\ncalibration: {kind: domain}", "needs texts of the domain"),
+        (
+            "chance: 0.5",
+            "chance: 0.5\ncalibration: {kind: pmi, inputs: N/A}",
+            "calibration.inputs: a list",
+        ),
+        (
+            "chance: 0.5",
+            "chance: 0.5\ncalibration: {kind: contextual, inputs: [x, 1]}",
+            r"calibration: The inputs .* list of texts, not \('x', 1\)",
+        ),
+        ("chance: 0.5", "chance: 0.5\ncalibration:", "calibration: keys"),
+        (
+            "chance: 0.5",
+            "chance: 0.5\ncalibration: {kind: contextual, inputs: []}",
+            "calibration.inputs: a list with one entry or more",
+        ),
+        (
+            "chance: 0.5",
+            "chance: 0.5\ncalibration: {kind: none, inputs: [a]}",
+            "calibration: Inputs are given, but no calibration",
+        ),
+        (
+            "chance: 0.5",
+            r"shots: {file: x, delimiter: '\n'}" + "\nchance: 0.5",
+            "shots.delimiter: .*a backslash and an n.*\n.*double quotes only",
+        ),
+        (
+            "chance: 0.5",
+            "chance: 0.5\ncalibration: {kind: pmi, inputs: [a, b]}",
+            "has one input, not 2",
+        ),
+        (
+            "chance: 0.5",
+            "chance: 0.5\ncalibration: {kind: pmi, texts: [a]}",
+            "calibration: unknown key 'texts'",
+        ),
     ],
 )
 def test_bad_files(tmp_path, old, new, said):
@@ -118,3 +187,103 @@ def test_label_order_is_the_files(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD.replace("name: a", "name: z"))
     assert load_task(path).verbalizer.labels == ("z", "b")
+
+
+FULL = """
+version: 2
+description: All keys.
+language: zh-Hans
+data: {file: x.jsonl, text: text, label: label, id: name}
+shots: {file: shots.jsonl, delimiter: "\\n\\n", instruction: "Judge:"}
+labels:
+  - {name: a, words: [x, {text: long word}, {text: z, space: false}, {text: w, space: true}]}
+  - {name: b, words: ["no"]}
+aggregate: sum_prob
+normalize: characters
+masks: pseudo
+calibration: {kind: contextual, inputs: ["N/A", ""]}
+templates:
+  prefix: "[X] [Z]"
+chance: 0.5
+"""
+
+
+def test_every_key(tmp_path):
+    path = tmp_path / "full.yaml"
+    path.write_text(FULL)
+    task = load_task(path)
+    assert task.language == "zh-Hans"
+    assert task.shots is not None
+    assert task.shots.path == tmp_path / "shots.jsonl"
+    assert (task.shots.delimiter, task.shots.instruction) == ("\n\n", "Judge:")
+    assert task.calibration == Calibration("contextual", ("N/A", ""))
+    verbalizer = task.verbalizer
+    assert (verbalizer.aggregate, verbalizer.normalize, verbalizer.masks) == (
+        "sum_prob", "characters", "pseudo"
+    )  # fmt: skip
+    assert verbalizer.label_words == {
+        "a": ((Word("x"),), (Word("long word"),), (Word("z", False),), (Word("w", True),)),
+        "b": ((Word("no"),),),
+    }
+
+
+def test_what_is_not_said(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    task = load_task(path)
+    verbalizer = task.verbalizer
+    assert (verbalizer.aggregate, verbalizer.normalize, verbalizer.masks) == (
+        "mean_log", "none", "joint"
+    )  # fmt: skip
+    assert (task.shots, task.calibration, task.language) == (None, Calibration(), "en")
+    assert task.calibration.inputs == ()
+    assert task.draw_shots(None).examples == ()
+    with pytest.raises(MindportError, match="'mine' has no demonstrations"):
+        task.draw_shots(FewShotSampler(num_examples_total=1))
+
+
+def test_words_for_several_answers(tmp_path):
+    path = tmp_path / "mine.yaml"
+    words = "words: [[y, {text: z, space: false}], [so, so]]"
+    path.write_text(
+        GOOD.replace("words: [y]", words)
+        .replace("words: [x]", "words: [[x, x]]")
+        .replace('prefix: "[X] [Z]"', 'cloze: "[Z] [X] [Z]"')
+    )
+    task = load_task(path)
+    assert task.verbalizer.label_words["b"] == (
+        (Word("y"), Word("z", False)),
+        (Word("so"), Word("so")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("calibration", "inputs"),
+    [
+        ("{kind: contextual}", ("N/A", "", "[MASK]")),
+        ("{kind: pmi}", ("N/A",)),
+        ('{kind: pmi, inputs: [""]}', ("",)),
+        ("{kind: domain, inputs: [a text, another]}", ("a text", "another")),
+        ("{kind: none}", ()),
+    ],
+)
+def test_calibration_inputs(tmp_path, calibration, inputs):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{GOOD}\ncalibration: {calibration}\n")
+    assert load_task(path).calibration.inputs == inputs
+
+
+def test_demonstrations_come_from_their_own_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{GOOD}\nshots: {{file: s.jsonl, instruction: Judge.}}\n")
+    (tmp_path / "s.jsonl").write_text(
+        '{"text": "t", "label": "a"}\n{"text": "u", "label": "b"}\n{"text": "v", "label": "b"}\n'
+    )
+    shots = load_task(path).draw_shots(FewShotSampler(num_examples_per_label=1))
+    assert sorted(example.label for example in shots.examples) == ["a", "b"]
+    assert (shots.delimiter, shots.instruction) == ("\n", "Judge.")
+    none = load_task(path).draw_shots(None)
+    assert (none.examples, none.instruction) == ((), "Judge.")
+    (tmp_path / "s.jsonl").write_text('{"text": "t", "label": "c"}\n')
+    with pytest.raises(MindportError, match=r"s\.jsonl, line 1: the label 'c' has no words"):
+        load_task(path).draw_shots(FewShotSampler(num_examples_total=1))

@@ -19,6 +19,8 @@ EXAMPLE = InputExample("1", "  a\tgood \n film ", "positive", {"title": "Jaws", 
         ("[X] It was [Z].", "cloze"),
         ("[Z][X]", "cloze"),
         ("[X] [Z] [title]", "cloze"),
+        ("[X] [Z] [Z]", "cloze"),
+        ("[Z] and [Z] [X]", "cloze"),
     ],
 )
 def test_shape(text, shape):
@@ -28,26 +30,33 @@ def test_shape(text, shape):
 def test_render_tidies_the_text_only():
     assert Template("[title]:  [X] It was [Z]").render(EXAMPLE) == "Jaws:  a good film It was [Z]"
     assert Template("[X] [Z].").render(EXAMPLE, answer="bad") == "a good film bad."
+    two = Template("[Z] [X][Z]")
+    assert two.render(EXAMPLE, answer="no") == "no a good filmno"
+    assert two.render(EXAMPLE, answer=("yes", "no")) == "yes a good filmno"
+    assert two.render(EXAMPLE) == "[Z] a good film[Z]"
 
 
 @pytest.mark.parametrize(
     ("text", "segments", "follows_space"),
     [
-        ("[X] It was [Z]", ["a good film", " It was", "Z"], True),
-        ("[X] It was [Z]  ", ["a good film", " It was", "Z"], True),
-        ("[X] It was[Z]", ["a good film", " It was", "Z"], False),
-        ("[X]\n[Z]", ["a good film", "\n", "Z"], False),
-        ("[X] [Z]", ["a good film", "Z"], True),
-        ("[X]  [Z]", ["a good film", " ", "Z"], True),
-        ("It was [Z] . [X]", ["It was", "Z", " .", " a good film"], True),
-        ("On [title] [X]: [Z]", ["On", " Jaws", " a good film", ":", "Z"], True),
-        ("[Z][X]", ["Z", "a good film"], False),
+        ("[X] It was [Z]", ["a good film", " It was", "Z"], (True,)),
+        ("[X] It was [Z]  ", ["a good film", " It was", "Z"], (True,)),
+        ("[X] It was[Z]", ["a good film", " It was", "Z"], (False,)),
+        ("[X]\n[Z]", ["a good film", "\n", "Z"], (False,)),
+        ("[X] [Z]", ["a good film", "Z"], (True,)),
+        ("[X]  [Z]", ["a good film", " ", "Z"], (True,)),
+        ("It was [Z] . [X]", ["It was", "Z", " .", " a good film"], (True,)),
+        ("On [title] [X]: [Z]", ["On", " Jaws", " a good film", ":", "Z"], (True,)),
+        ("[Z][X]", ["Z", "a good film"], (False,)),
+        ("[Z] [Z] [X]:[Z]", ["Z", "Z", " a good film", ":", "Z"], (False, True, False)),
+        ("[X] [Z] and [Z]", ["a good film", "Z", " and", "Z"], (True, True)),
     ],
 )
 def test_a_space_belongs_to_what_follows(text, segments, follows_space):
     template = Template(text)
     assert [part.value for part in template.segments(EXAMPLE)] == segments
-    assert template.answer_follows_space is follows_space
+    assert template.answer_follows_space == follows_space
+    assert template.answers == len(follows_space)
 
 
 WORDS = st.text(alphabet="ab .\n", max_size=6)
@@ -60,7 +69,7 @@ def test_segments_lose_nothing_but_the_space_before_the_answer(before, between, 
     parts = template.segments(EXAMPLE)
     joined = "".join("[Z]" if part.role == "answer" else part.value for part in parts)
     expected = template.render(EXAMPLE)
-    if template.answer_follows_space:
+    if template.answer_follows_space == (True,):
         expected = expected.replace(" [Z]", "[Z]")
     if template.shape == "prefix":
         expected = expected.rstrip().removesuffix("[Z]") + "[Z]"
@@ -75,7 +84,6 @@ def test_segments_lose_nothing_but_the_space_before_the_answer(before, between, 
     [
         ("It was [Z]", r"has \[X\] 0 times"),
         ("[X] It was", r"has \[Z\] 0 times"),
-        ("[X] [Z] or [Z]", r"has \[Z\] 2 times"),
         ("[X] [X] [Z]", r"has \[X\] 2 times"),
         ('{"placeholder":"text_a"} It was {"mask"}', r"Write the text as \[X\]"),
         (True, "must be text"),

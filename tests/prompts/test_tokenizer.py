@@ -28,7 +28,9 @@ def edited(bpe_folder, tmp_path):
 def test_byte_bpe(bpe):
     assert bpe.family == "byte-bpe"
     assert bpe.pieces(bpe.encode("Its was good")) == ["It", "s", " was", " good"]
-    assert bpe.pieces([bpe.token_of_word("good", preceded_by_space=True)]) == [" good"]
+    assert bpe.pieces(bpe.tokens_of_word("good", preceded_by_space=True)) == [" good"]
+    assert bpe.pieces(bpe.tokens_of_word("good", preceded_by_space=False)) == ["good"]
+    assert bpe.pieces(bpe.tokens_of_word("good film", True)) == [" good", " film"]
     assert (bpe.mask_id, bpe.cls_id, bpe.sep_id, bpe.unk_id) == (None,) * 4
     assert bpe.pad_id == 0  # <|endoftext|>: nothing is added to the vocabulary
 
@@ -38,6 +40,8 @@ def test_wordpiece(wordpiece):
     assert wordpiece.pieces(wordpiece.encode("The FILM was, gööd.")) == [
         "the", "film", "was", ",", "good", "."
     ]  # fmt: skip
+    for space in (True, False):
+        assert wordpiece.pieces(wordpiece.tokens_of_word("goods", space)) == ["good", "##s"]
     special = (wordpiece.pad_id, wordpiece.unk_id, wordpiece.cls_id, wordpiece.sep_id)
     assert (*special, wordpiece.mask_id) == (0, 1, 2, 3, 4)
 
@@ -71,6 +75,12 @@ def test_settings_name_the_special_tokens(bpe_folder, tmp_path):
     tokenizer = PromptTokenizer.from_folder(tmp_path)
     assert tokenizer.pieces([tokenizer.pad_id]) == ["!"]
     assert tokenizer.encode("!") == [tokenizer.pad_id]  # still a word, and padding is masked
+
+
+def test_unknown_words(wordpiece):
+    for word in ("好", "good 好", "\u200b"):
+        with pytest.raises(MindportError, match="is unknown to this vocabulary"):
+            wordpiece.tokens_of_word(word, preceded_by_space=True)
 
 
 @pytest.mark.parametrize("text", ["[MASK]", "[CLS] [SEP]", "a [PAD] b", "[mask]", "<|endoftext|>"])

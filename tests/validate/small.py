@@ -137,7 +137,7 @@ class Small:
             "peak_memory_bytes": 1,
         }
         written = CaptureManifest(**{**fields, **manifest})
-        save_capture(folder, written, taps, None, exact if oracle else None)
+        save_capture(folder, written, taps, exact if oracle else None)
         return Capture(folder)
 
     def error(self, name: str, found: np.ndarray, exact: Mapping[str, np.ndarray]) -> np.ndarray:

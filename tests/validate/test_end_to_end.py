@@ -54,9 +54,13 @@ def test_embedded_weights_pass_with_their_prompts(validate, name, mode):
     assert verdict["diagnosis"] == []
     assert verdict["load"]["candidate"]["missing"] == []
     prompts = verdict["prompts"]
-    assert prompts["agreement"] == 1
-    assert prompts["informative"]
-    assert prompts["reference"]["accuracy"] >= 0.75
+    levels = {level["name"]: level for level in prompts["levels"]}
+    assert all(level["ok"] for level in levels.values())
+    assert (prompts["status"], prompts["flips"]) == ("pass", [])
+    assert levels["decisions"]["figures"]["agreement"] == 1
+    assert levels["margins"]["figures"]["certified"] == 1
+    assert levels["metrics"]["figures"]["reference"]["accuracy"] >= 0.75
+    assert prompts["power"]["control_items"] == 100
     assert "PASS" in output
 
 

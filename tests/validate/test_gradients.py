@@ -398,7 +398,7 @@ def test_other_targets_on_one_side_fail(tmp_path, side):
             identity, LoadReport(1), {}, {"input_ids": "a"}, (), (), {}, {}, 1,
             {"labels": "changed" if name == side else "b"},
         )  # fmt: skip
-        save_capture(tmp_path / name, manifest, {"logits": np.zeros(1, np.float32)}, None)
+        save_capture(tmp_path / name, manifest, {"logits": np.zeros(1, np.float32)})
         captures[name] = Capture(tmp_path / name)
     verdict = judge(
         Evidence(

@@ -98,7 +98,7 @@ def test_what_the_worker_says_is_passed_on(interpreter, tmp_path):
 def ready_capture(tmp_path):
     """Return a capture that a stand-in can move into place."""
     ready = tmp_path / "ready"
-    save_capture(ready, MANIFEST, {"logits": np.ones((1, 2), np.float32)}, None)
+    save_capture(ready, MANIFEST, {"logits": np.ones((1, 2), np.float32)})
     return ready
 
 

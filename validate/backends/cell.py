@@ -27,6 +27,7 @@ from mindport.validate.backends._mindspore_run import (
     to_numpy,
     to_tensors,
 )
+from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
 from mindport.validate.case import Case, Run
 from mindport.validate.formula.weights import ROUNDED
 from mindport.validate.own.anchors import Layout, block_elements
@@ -127,8 +128,15 @@ class CellSession:
             name: self._read(found[name], shapes[name]) for name in self._case.taps if name in found
         }
 
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
+    def prompt_model(self) -> RecomputedPrompts:
+        """Return what answers; see :class:`mindport.validate.backend.PromptSession`.
+
+        What a network of the user's own calls its cache is not known, so it does without.
+        """
+        return RecomputedPrompts(self._logits, self._head)
+
+    def _logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return float32 (batch, seq, vocab)."""
         shapes = self._shapes(inputs)
         output = self._run_once(inputs)
         found = find_outputs(output, self._finals(), shapes, self._mindspore.Tensor)
@@ -138,9 +146,7 @@ class CellSession:
                 f"{list(shapes['logits'])}.",
                 "Return them alone, first in a tuple, or as .logits.",
             )
-        logits = self._read(found["logits"], shapes["logits"])
-        rows: np.ndarray = logits[np.arange(len(positions)), positions]
-        return rows
+        return self._read(found["logits"], shapes["logits"])
 
     def notes(self) -> dict[str, Any]:
         """Return what a verdict needs to know besides the taps, as plain values for JSON."""

@@ -21,6 +21,7 @@ from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import require
 from mindport.validate.backends._mindspore_run import prove_identity, start_mindspore, to_numpy
 from mindport.validate.backends._torch_loading import load_model, report_loading
+from mindport.validate.backends._torch_prompts import TorchPrompts
 from mindport.validate.backends._torch_taps import Listener, Wrapped
 from mindport.validate.case import Case, Run
 
@@ -95,7 +96,8 @@ class MindNLPSession:
         case: Case,
         head: Head,
     ) -> None:
-        self._mindspore, self._torch, self._model = mindspore, torch, model
+        self._mindspore, self._torch = mindspore, torch
+        self._model, self._head = model, head
         parameter = next(model.parameters())
         if not isinstance(parameter, mindspore.Tensor):
             raise EnvironmentUnavailableError(
@@ -129,7 +131,6 @@ class MindNLPSession:
             for tap in network_order(head.taps, config[architecture.layers])
             if tap.name in asked
         ]
-        self._logits = head.output_of("logits") if head.prompts else ""
         self._listener = Listener(torch, model, head, self._taps, Wrapped)
 
     def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -152,10 +153,6 @@ class MindNLPSession:
         with self._torch.no_grad():
             return self._model(**tensors, return_dict=True)
 
-    # Prompts: what they need of a model, apart from the taps.
-
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
-        logits = to_numpy(self._mindspore, getattr(self._run(inputs), self._logits))
-        rows: np.ndarray = logits[np.arange(len(positions)), positions]
-        return rows
+    def prompt_model(self) -> TorchPrompts:
+        """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
+        return TorchPrompts(self._torch, self._model, self._head)

@@ -15,6 +15,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.config import read_config_file
 from mindport.migrate.errors import MindportError
 from mindport.validate.backend import LoadReport
+from mindport.validate.backends._mindspore_prompts import MindSporePrompts
 from mindport.validate.backends._mindspore_run import (
     prove_identity,
     start_mindspore,
@@ -64,13 +65,12 @@ class MindSporeSession:
                 f"{head.class_name} has no tap {unknown[0]!r}.",
                 f"It has: {', '.join(network.tap_names())}.",
             )
-        self._network = network
+        self._network, self._head = network, head
         self._taps = case.taps
         self._targets = network.loss_inputs if head.name != "none" else ("cotangent",)
         self._loss_and_gradients = mindspore.value_and_grad(
             _loss_of(mindspore, network), None, network.trainable_params()
         )
-        self._logits = head.output_of("logits") if head.prompts else ""
         self.load_report = LoadReport(
             loaded=len(report.loaded),
             missing=report.missing,
@@ -89,11 +89,9 @@ class MindSporeSession:
         taps = self._network.named_taps(output)
         return {name: self._to_numpy(taps[name]) for name in self._taps}
 
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
-        logits = self._network(**self._tensors(inputs))[self._logits]
-        rows: np.ndarray = self._to_numpy(logits)[np.arange(len(positions)), positions]
-        return rows
+    def prompt_model(self) -> MindSporePrompts:
+        """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
+        return MindSporePrompts(self._mindspore, self._network, self._head)
 
     def gradients(
         self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]

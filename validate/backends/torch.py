@@ -18,6 +18,7 @@ from mindport.validate.backend import GradientRun, Identity, require
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_loading import load_model, report_loading
+from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
 
@@ -69,7 +70,6 @@ class TorchSession:
         pad = config.get("pad_token_id")
         asked = set(case.taps)
         self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
-        self._logits = head.output_of("logits") if head.prompts else ""
         self._listener = Listener(torch, model, head, self._taps)
         self._reordered = Reordered(
             model,
@@ -151,11 +151,16 @@ class TorchSession:
         captured |= {tap.name: getattr(output, tap.output) for tap in self._taps if tap.output}
         return {tap.name: captured[tap.name] for tap in self._taps if tap.name in captured}
 
-    def rows(self, inputs: Mapping[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
-        """Return logits at one position each; see :class:`mindport.validate.backend.Session`."""
-        logits = getattr(self._run(inputs), self._logits)
-        index = self._torch.from_numpy(positions).to(logits.device)
-        return self._to_numpy(logits[self._torch.arange(len(positions)), index])
+    def prompt_model(self) -> TorchPrompts:
+        """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
+        return TorchPrompts(self._torch, self._model, self._head)
+
+    def control_model(self, seed: int) -> TorchPrompts:
+        """Return a network without training; see :class:`mindport.validate.backend.ControlSession`.
+
+        It is drawn by ``transformers``' own rules.
+        """
+        return TorchPrompts(self._torch, untrained(self._torch, self._model, seed), self._head)
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> Any:
         device = next(self._model.parameters()).device

@@ -12,7 +12,8 @@ from mindport.validate.case import Run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.own.candidate import own_backend, own_files, own_weights
 from mindport.validate.own.places import Place, write_places
-from mindport.validate.pipeline import make_case, prepare_reference
+from mindport.validate.pipeline import make_case
+from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
 
 
@@ -31,7 +32,7 @@ def survey(request: Request) -> str:
     )
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
-        prepared = prepare_reference(architecture, request, work)
+        prepared = prepare_reference(architecture, request, work).prepared
         weights = own_weights(prepared, request.candidate_checkpoint, request.taps_file, work)
         make_case(architecture, request, prepared, work)
         factory, taps_file = own_files(request.candidate, request.taps_file)

@@ -11,9 +11,11 @@ from rich.table import Table
 
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.report.gradients import print_gradients
+from mindport.validate.report.prompts import print_prompts
 from mindport.validate.verdict import TapResult, Verdict
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
+           "uninformative": "[bold yellow]UNINFORMATIVE [/]",
            "not-run": "[bold yellow]NOT RUN [/]"}  # fmt: skip
 
 
@@ -44,7 +46,7 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         print_gradients(console, verdict.gradients)
     if verdict.prompts is not None:
         console.print()
-        _print_prompts(console, verdict.prompts)
+        print_prompts(console, verdict.prompts)
     console.print()
     for notice in verdict.notices:
         console.print(f"[yellow]note [/]{escape(notice)}")
@@ -144,10 +146,3 @@ def _print_diagnosis(console: Console, verdict: Verdict) -> None:
             f"[bold]why? [/]{found.tap}{also}: {CAUSES[found.cause]}: {escape(found.detail)} "
             f"[bold]({how})[/]"
         )
-
-
-def _print_prompts(console: Console, prompts: Mapping[str, Any]) -> None:
-    console.print(
-        f"[bold]prompts    [/]task {escape(prompts['task'])}, {prompts['items']} items: "
-        f"{escape(prompts['summary'])}"
-    )

@@ -1,0 +1,85 @@
+"""Lines that show a plan: how prompts reach a model, and where its answer is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from mindport.prompts.plan import Batch, Plan
+from mindport.prompts.tokenizer import PromptTokenizer
+
+
+def plan_lines(plan: Plan, tokenizer: PromptTokenizer) -> Iterator[str]:
+    """Yield what all prompts have in common: template, label words, demonstrations."""
+    yield f"task      {plan.task}, version {plan.task_version}"
+    yield f"template  {quoted(plan.template)} ({plan.shape})"
+    if plan.instruction:
+        yield f"before    {quoted(plan.instruction)}"
+    for name, text in zip(plan.shot_ids, plan.shot_texts, strict=True):
+        yield f"shot      {name}: {quoted(text)}"
+    if plan.shots_cut:
+        yield f"cut       the texts of {plan.shots_cut} demonstrations, to fit"
+    yield f"tokens    {plan.tokenizer_family}, {plan.tokenizer_size} in the vocabulary"
+    for index, label in enumerate(plan.labels):
+        words = []
+        for word in plan.words:
+            if word.label == index:
+                ids = [token for _, token in word.steps]
+                pieces = " + ".join(map(quoted, tokenizer.pieces(ids)))
+                words.append(f"{pieces} = {' '.join(map(str, ids))}")
+        yield f"label     {label}: {', '.join(words)}"
+    yield f"score     {_rule(plan)}"
+    if plan.calibration != "none":
+        inputs = ", ".join(map(quoted, plan.prior_texts))
+        yield f"prior     {plan.calibration}, from {inputs}"
+    if plan.prefix.size:
+        yield f"shared    {plan.prefix.size} tokens that all prompts begin with, run once"
+    if plan.truncated:
+        yield f"cut       the texts of {plan.truncated} of {len(plan)} items, to fit"
+    if plan.duplicates:
+        yield f"again     {plan.duplicates} of {len(plan)} items repeat an earlier text"
+
+
+def item_lines(plan: Plan, item: int, text: str, tokenizer: PromptTokenizer) -> Iterator[str]:
+    """Yield what one item is asked.
+
+    Args:
+        plan: The plan.
+        item: Its place among the examples.
+        text: The prompt, rendered.
+        tokenizer: Reads the tokens back.
+    """
+    cut = ", its text cut to fit" if item in plan.truncated_items else ""
+    yield f"item      {plan.ids[item]}: {plan.labels[plan.label_indices[item]]}{cut}"
+    yield f"text      {quoted(text)}"
+    for batch, place in _prompts_of(plan, item):
+        ids = [*plan.prefix.tolist(), *batch.input_ids[place, : batch.lengths[place]].tolist()]
+        rows = (batch.positions[place] + plan.prefix.size).tolist()
+        pieces = tokenizer.pieces(ids)
+        yield f"tokens    {' '.join(map(quoted, pieces))}"
+        yield f"ids       {' '.join(map(str, ids))}"
+        at = ", ".join(f"position {row} of {len(ids)}, {quoted(pieces[row])}" for row in rows)
+        yield f"[Z]       logits of {at}"
+
+
+def quoted(text: str) -> str:
+    """Return the text in quotes, control characters spelt out."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _rule(plan: Plan) -> str:
+    longest = max(len(word.steps) for word in plan.words)
+    several = ", summed over its tokens" if longest > 1 else ""
+    masks = f", {plan.masks} masks" if longest > 1 and plan.shape == "cloze" else ""
+    divided = "" if plan.normalize == "none" else f", divided by its {plan.normalize}"
+    return f"log-probability of a word{several}{masks}{divided}; of a label: {plan.aggregate}"
+
+
+def _prompts_of(plan: Plan, item: int) -> Sequence[tuple[Batch, int]]:
+    found = [
+        (batch, place)
+        for batch in plan.batches
+        for place, owner in enumerate(batch.items)
+        if int(owner) == item
+    ]
+    return sorted(found, key=lambda entry: int(entry[0].first_rows[entry[1]]))

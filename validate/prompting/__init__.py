@@ -1,0 +1,1 @@
+"""Prompts on two backends: what is asked, what came back, and whether both answer alike."""

@@ -1,0 +1,159 @@
+"""``prompts run`` and ``prompts compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.status import Status
+
+from mindport.migrate.architectures import architecture_names
+from mindport.migrate.console import command, err, out, write_report
+from mindport.prompts import PromptParity
+from mindport.validate.backend import backend_names
+from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.prompting.asking import Question
+from mindport.validate.prompting.compare import compare_runs
+from mindport.validate.prompting.run import PromptRequest, PromptRun, run_prompts
+from mindport.validate.report.prompts import prompt_lines
+
+_EXIT = {"pass": 0, "fail": 1, "uninformative": 1}
+_path = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("task")
+@click.argument("architecture", type=click.Choice(architecture_names()))
+@click.option(
+    "--output", "-o", type=_path, required=True, metavar="DIR", help="The folder to make."
+)
+@click.option(
+    "--checkpoint",
+    default=PromptRequest.checkpoint,
+    show_default=True,
+    metavar="PATH|NAME|embedded",
+    help="The weights, in the torch layout; ported on the fly if the backend needs it.",
+)
+@click.option("--head", help="The head; by default the checkpoint's.")
+@click.option(
+    "--backend",
+    type=click.Choice(backend_names()),
+    default=PromptRequest.backend,
+    show_default=True,
+    help="What runs the model.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES, case_sensitive=False),
+    default=PromptRequest.device,
+    show_default=True,
+)
+@click.option("--dtype", type=click.Choice(DTYPES), default=PromptRequest.dtype, show_default=True)
+@click.option("--mode", type=click.Choice(MODES), default=PromptRequest.mode, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many items.")
+@click.option(
+    "--shots", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Demonstrations before each prompt.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the demonstrations.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--python", metavar="PATH", help="The interpreter that runs the model.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=PromptRequest.timeout, show_default=True,
+    help="Seconds that it may take.",
+)  # fmt: skip
+@command
+def run(
+    task: str, architecture: str, output: Path, limit: int | None, shots: int, seed: int,
+    **choices: object,
+) -> None:  # fmt: skip
+    r"""Ask a model the prompts of TASK; write plan, rows, scores and samples.
+
+    \b
+      mindport prompts run sentiment gpt2 -o runs/torch
+      mindport prompts run sentiment gpt2 --backend mindspore -o runs/mindspore
+      mindport prompts compare runs/torch runs/mindspore
+
+    samples.jsonl has one line per item, in the style of lm-evaluation-harness; run.json the
+    accuracy, F1 and what really ran.
+    """
+    request = PromptRequest(
+        architecture,
+        Question(task, limit, shots, seed),
+        **choices,  # type: ignore[arg-type]
+    )
+    status = Status("prompts", console=err())
+    with status:
+        done = run_prompts([(request, output)], lambda words: status.update(words))[0]
+    for line in run_lines(done):
+        out().print(line, soft_wrap=True)
+
+
+def run_lines(run: PromptRun) -> list[str]:
+    """Return what a run came to, with rich's markup."""
+    identity, metrics = run.summary["identity"], run.summary["metrics"]
+    low, high = run.scores.accuracy_interval
+    counts = ", ".join(f"{label} {n}" for label, n in zip(run.scores.labels, run.scores.counts,
+                                                          strict=True))  # fmt: skip
+    lines = [
+        f"[bold]ran       [/]{escape(identity['framework'])} {escape(identity['version'])} on "
+        f"{escape(identity['device'])}, {identity['dtype']}, {identity['mode']}",
+        f"[bold]task      [/]{escape(run.plan.task)}, {len(run.plan)} items, "
+        f"{len(run.plan.shot_ids)} demonstrations",
+        f"[bold]accuracy  [/]{run.scores.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}), "
+        f"macro F1 {metrics['macro_f1']:.3f}; chance {run.plan.chance:.3f}",
+        f"[bold]labels    [/]{escape(counts)}",
+    ]
+    if not run.summary["load"]["clean"]:
+        lines.append("[yellow]note [/]not every parameter was loaded: see run.json")
+    if run.scores.degenerate:
+        lines.append("[yellow]note [/]one label takes more than 95 % of the items")
+    return [*lines, f"wrote {escape(str(run.folder))}"]
+
+
+@click.command()
+@click.argument("reference", type=_path)
+@click.argument("candidate", type=_path)
+@click.option("--atol", type=click.FloatRange(min=0), help="How far a logit may be off.  [default: "
+              "a share of the logits' size that depends on the dtype]")  # fmt: skip
+@click.option("--report", type=_path, metavar="FILE", help="Write the verdict as JSON.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, for a pull request.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command
+def compare(
+    reference: Path,
+    candidate: Path,
+    atol: float | None,
+    report: Path | None,
+    markdown: bool,
+    as_json: bool,
+) -> int:
+    """Judge whether two runs answer alike; needs no framework.
+
+    Exit code 1 if they do not, or if the prompts could not have shown a fault.
+    """
+    parity = compare_runs(reference, candidate, atol=atol)
+    if report is not None:
+        write_report(report, parity.to_dict())
+    if as_json:
+        click.echo(json.dumps(parity.to_dict(), indent=2, ensure_ascii=False))
+    elif markdown:
+        click.echo(parity.to_markdown(), nl=False)
+    else:
+        for line in parity_lines(parity):
+            out().print(line, soft_wrap=True)
+    return _EXIT[parity.status]
+
+
+def parity_lines(parity: PromptParity) -> list[str]:
+    """Return a verdict on prompts, with rich's markup."""
+    badge = {"pass": "bold green", "fail": "bold red", "uninformative": "bold yellow"}
+    notices = [f"[yellow]note [/]{escape(notice)}" for notice in parity.notices]
+    style = badge[parity.status]
+    return [
+        *prompt_lines(parity.to_dict()),
+        *notices,
+        f"[{style}]{parity.status.upper()}[/] {escape(parity.headline)}",
+    ]
