@@ -160,7 +160,7 @@ def load_task(task: str | Path) -> Task:
 
 
 def _build(path: Path, reader: YamlReader) -> Task:
-    content = reader.mapping(reader.read(), "", _REQUIRED, _OPTIONAL)
+    content = reader.mapping(reader.content, "", _REQUIRED, _OPTIONAL)
     data = reader.mapping(
         content["data"], "data", ("file", "text", "label"), ("id", "label_names", "jinja")
     )

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from mindport.migrate.errors import MindportError, did_you_mean
+from mindport.prompts.formats.spec import BOOLEAN_HINT
+from mindport.prompts.formats.yaml_file import YamlFile
 
 T = TypeVar("T")
-
-_BOOLEAN = 'YAML reads yes, no, on, off, true and false as booleans: put it in quotes ("yes").'
 
 
 class YamlReader:
@@ -20,54 +18,18 @@ class YamlReader:
 
     Args:
         path: The file.
+
+    Raises:
+        MindportError: If the file cannot be read, is no YAML, holds a tag, or has a key twice.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = YamlFile(path)
+        self.content = self._file.content
 
     def error(self, key: str, problem: str, hint: str = "") -> MindportError:
         """Return an error about a key."""
-        where = f"{self._path}, {key}" if key else str(self._path)
-        return MindportError(f"{where}: {problem}.", hint)
-
-    def read(self) -> Any:
-        """Return the content.
-
-        Raises:
-            MindportError: If the file cannot be read, is no YAML, or has a key twice.
-        """
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise MindportError(f"The task {self._path} cannot be read: {reason}.") from None
-        except UnicodeDecodeError:
-            raise self.error("", "this is not UTF-8 text", "Save the file as UTF-8.") from None
-        try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            if node is not None:
-                self._check_keys(node, set())
-            return yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            hint = 'Quote text that begins with "[" or holds ": ", such as a template.'
-            raise self.error("", f"this is not YAML: {error}", hint) from None
-
-    def _check_keys(self, node: yaml.Node, seen: set[int]) -> None:
-        """Refuse a key that stands twice, where YAML would quietly take the last."""
-        if id(node) in seen:  # an alias, perhaps to itself
-            return
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            for child in node.value:
-                self._check_keys(child, seen)
-        if isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                    line = key.start_mark.line + 1
-                    raise self.error(key.value, f"the key stands there twice, again in line {line}")
-                keys.add(str(key.value))
-                self._check_keys(value, seen)
+        return self._file.error(key, problem, hint)
 
     def mapping(
         self, value: Any, key: str, required: tuple[str, ...], optional: tuple[str, ...] = ()
@@ -78,7 +40,7 @@ class YamlReader:
             raise self.error(key, f"keys ({', '.join(known)}) are needed, not {value!r}")
         for name in value:
             if name not in known:
-                hint = _BOOLEAN if isinstance(name, bool) else ""
+                hint = BOOLEAN_HINT if isinstance(name, bool) else ""
                 guess = did_you_mean(str(name), known).rstrip(".")
                 raise self.error(key, f"unknown key {name!r}.{guess}", hint)
         for name in required:
@@ -95,7 +57,9 @@ class YamlReader:
     def text(self, value: Any, key: str) -> str:
         """Return a text with more than white space."""
         if isinstance(value, bool):
-            raise self.error(key, f"this is the boolean {str(value).lower()}, not text", _BOOLEAN)
+            raise self.error(
+                key, f"this is the boolean {str(value).lower()}, not text", BOOLEAN_HINT
+            )
         if not isinstance(value, str) or not value.strip():
             raise self.error(key, f"text is needed, not {value!r}", "Put a number in quotes.")
         return value

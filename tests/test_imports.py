@@ -114,6 +114,7 @@ def run_without_frameworks(*argv):
         ("validate",),
         ("validate", "bert"),
         ("validate", "taps"),
+        ("validate", "doctor"),
         ("prompts",),
     ],
     ids="-".join,

@@ -54,7 +54,7 @@ class Run:
     Attributes:
         backend: ``torch``, ``mindspore`` …
         checkpoint: Folder with the weights in the backend's own layout.
-        device: ``CPU``, ``GPU`` or ``Ascend``.
+        device: ``CPU``, ``GPU`` or ``Ascend``, perhaps with an index: ``Ascend:1``.
         dtype: Of weights and computation.
         mode: ``eager`` or ``graph``.
         case: The case folder.

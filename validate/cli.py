@@ -12,7 +12,9 @@ from rich.status import Status
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.backend import backend_names
-from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.case import DTYPES, MODES
+from mindport.validate.devices import DeviceName
+from mindport.validate.doctor.command import doctor
 from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
@@ -103,8 +105,10 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      help="Compare the loss and the gradient of every parameter too."),
         click.Option(["--backend"], type=click.Choice(backend_names()), default=default.backend,
                      show_default=True, help="What runs the candidate."),
-        click.Option(["--device"], type=click.Choice(DEVICES, case_sensitive=False),
-                     default=default.device, show_default=True, help="The candidate's device."),
+        click.Option(["--device"], type=DeviceName(), default=default.device, show_default=True,
+                     help="The candidate's device; cuda, gpu and npu are understood too."),
+        click.Option(["--reference-device"], type=DeviceName(), default=default.reference_device,
+                     show_default=True, help="The reference's device."),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default=default.dtype,
                      show_default=True, help="Of weights and computation on both sides."),
         click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
@@ -197,3 +201,4 @@ main = ByArchitecture(
 main.add_command(taps)
 main.add_command(selftest)
 main.add_command(env)
+main.add_command(doctor)

@@ -21,6 +21,7 @@ from mindport.validate.capture import Capture
 from mindport.validate.case import Case, Run, hash_arrays, prompts_folder, save_case
 from mindport.validate.checkpoints import Candidate, candidate_folder
 from mindport.validate.compare import compare_captures
+from mindport.validate.devices import parse_device
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
@@ -70,6 +71,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
     check_mode(name, request.mode)
     policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol)
     pythons = find_python(request.reference_python), find_python(request.python, name)
+    devices = [str(parse_device(text)) for text in (request.reference_device, request.device)]
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("weights")
@@ -86,10 +88,10 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         case, inputs, plan = make_case(architecture, request, prepared, work)
         factory, taps_file = own_files(request.candidate, request.taps_file)
         runs = (
-            Run("torch", str(prepared.source.folder.resolve()), "CPU", request.dtype, "eager",
+            Run("torch", str(prepared.source.folder.resolve()), devices[0], request.dtype, "eager",
                 str(work / "case"), request.threads, oracle=True, gradients=request.gradients,
                 control=True),
-            Run(name, str(candidate.folder.resolve()), request.device, request.dtype,
+            Run(name, str(candidate.folder.resolve()), devices[1], request.dtype,
                 request.mode, str(work / "case"), request.threads, gradients=request.gradients,
                 factory=factory, taps_file=taps_file),
         )  # fmt: skip

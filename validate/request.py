@@ -27,7 +27,8 @@ class Request:
         atol: Absolute tolerance.
         rtol: Relative tolerance.
         backend: The candidate's backend.
-        device: The candidate's device.
+        device: The candidate's device, as :func:`mindport.validate.devices.parse_device` reads it.
+        reference_device: The reference's; its float64 oracle always runs on the CPU.
         dtype: Of both sides.
         mode: The candidate's mode.
         python: The candidate's interpreter; None takes this one.
@@ -60,6 +61,7 @@ class Request:
     rtol: float | None = None
     backend: str = "mindspore"
     device: str = "CPU"
+    reference_device: str = "CPU"
     dtype: str = "float32"
     mode: str = "eager"
     python: str | None = None

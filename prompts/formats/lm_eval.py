@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mindport.migrate.errors import MindportError
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.prompts.formats.format import Format
 from mindport.prompts.formats.jinja import JinjaTemplate
 from mindport.prompts.formats.jinja_subset import Beyond, Choice, name_text, parse_choice, scan
@@ -83,6 +83,8 @@ def read(path: Path, *, text: str | None = None, root: Path | None = None) -> Pr
             version=version,
             notes=(*notes, *more, *missing),
         )
+    except EnvironmentUnavailableError:
+        raise
     except MindportError as error:
         if error.message.startswith(str(file.path)):
             raise
@@ -98,7 +100,13 @@ def _with_includes(
     if wanted is None:
         return file, content
     base = path.parent / file.text(wanted, "include")
-    resolved = base.resolve()
+    try:
+        resolved = base.resolve()
+        absent = not resolved.is_file()
+    except (OSError, ValueError, RuntimeError):  # no name of a file, or links in a circle
+        absent = True
+    if absent:
+        raise file.error("include", f"there is no file {str(wanted)[:80]!r} beside this one")
     if not resolved.is_relative_to(root.resolve()):
         raise file.error(
             "include",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mindport.migrate.errors import MindportError, did_you_mean
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, did_you_mean
 from mindport.prompts.formats.format import Format
 from mindport.prompts.formats.jinja import JinjaTemplate
 from mindport.prompts.formats.jinja_subset import Beyond, name_text, parse_answer, scan
@@ -79,6 +79,8 @@ def read(path: Path, *, template: str | None = None, text: str | None = None) ->
             ),
             notes=_notes(entry, content, jinja),
         )
+    except EnvironmentUnavailableError:
+        raise
     except MindportError as error:
         raise file.error(f"{key}.jinja", error.message.rstrip("."), error.hint) from None
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mindport.migrate.errors import MindportError, did_you_mean
+from mindport.prompts.aggregate import AGGREGATES, NORMALIZERS
 
 SHAPES = ("prefix", "cloze")
-AGGREGATES = ("mean_log", "sum_prob", "max", "first")
-NORMALIZATIONS = ("none", "tokens", "characters", "bytes")
 
 _SLOT = re.compile(r"\[([^\W\d]\w*)\]")
 _HOW = 'A template has the text as [X], once, and the answer as [Z]: "[X] It was [Z]".'
@@ -73,7 +72,7 @@ class PromptSpec:
         templates: In our language, by shape.
         label_words: The words of each label, in the labels' order.
         aggregate: How words become a label's score: one of ``AGGREGATES``.
-        normalize: What a word's score is divided by: one of ``NORMALIZATIONS``.
+        normalize: What a word's score is divided by: one of ``NORMALIZERS``.
         instruction: What stands before demonstrations and text.
         shot_delimiter: What stands between demonstrations; None if the format does not say.
         data: The rows.
@@ -99,7 +98,7 @@ class PromptSpec:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("aggregate", self.aggregate, AGGREGATES),
-            ("normalize", self.normalize, NORMALIZATIONS),
+            ("normalize", self.normalize, NORMALIZERS),
         ):
             if value not in known:
                 raise MindportError(f"Unknown {name} {value!r}.{did_you_mean(value, known)}")

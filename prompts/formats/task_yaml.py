@@ -26,6 +26,7 @@ _KEYS = (
     "labels",
     "aggregate",
     "normalize",
+    "masks",
     "calibration",
     "templates",
     "chance",
@@ -44,7 +45,9 @@ def read(path: Path) -> PromptSpec:
     data = file.mapping(content.get("data") or {}, "data")
     shots = file.mapping(content.get("shots") or {}, "shots", ("file", "delimiter", "instruction"))
     templates = file.mapping(content.get("templates") or {}, "templates", SHAPES)
-    notes = [f"The key {key!r}." for key in ("language", "calibration") if content.get(key)]
+    notes = [
+        f"The key {key!r}." for key in ("language", "calibration", "masks") if content.get(key)
+    ]
     if "file" in shots:
         notes.append(f"Where demonstrations come from: {shots['file']!r}.")
     delimiter = shots.get("delimiter")
@@ -168,8 +171,10 @@ def _word(file: YamlFile, value: Any, key: str) -> LabelWord:
         if space is not None and not isinstance(space, bool):
             raise file.error(f"{key}.space", f"true or false is needed, not {space!r}")
     if isinstance(value, list):
-        parts = [file.text(part, key) for part in file.sequence(value, key)]
-        return LabelWord(tuple(parts), space)
+        parts = [_word(file, part, key) for part in file.sequence(value, key)]
+        if any(part.space is not None or not isinstance(part.text, str) for part in parts):
+            raise file.error(key, "the words of several [Z] are texts here, without space")
+        return LabelWord(tuple(str(part.text) for part in parts), space)
     try:
         return LabelWord(check_text(file.text(value, key), "A word"), space)
     except MindportError as error:

@@ -13,8 +13,10 @@ from mindport.prompts.formats.spec import BOOLEAN_HINT, check_encodable
 
 _CORE = "tag:yaml.org,2002:"
 _LIMIT = 1024 * 1024  # bytes; the parser is slow
-_NODES = 50_000  # aliases counted each time, so that a few lines cannot become millions
+_NODES = 20_000  # aliases counted each time, so that a few lines cannot become millions
 _DEPTH = 40
+_DIGITS = 40
+_TOO_MUCH = "it is nested too deeply, or too large"
 
 
 class YamlFile:
@@ -38,7 +40,7 @@ class YamlFile:
         self._seen = 0
         text = read_text(path, _LIMIT)
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            node = yaml.compose(text, Loader=_Loader)
             self.content: Any = None if node is None else self._plain(node, "", 0)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -109,9 +111,7 @@ class YamlFile:
         self._lines.setdefault(key, line)
         self._seen += 1
         if depth > _DEPTH or self._seen > _NODES:
-            raise self.error(
-                key, "this is nested too deeply or too large", "Write it out, without aliases."
-            )
+            raise self.error(key, _TOO_MUCH, "Write it out, without aliases.")
         tag = node.tag.removeprefix(_CORE)
         if isinstance(node, yaml.MappingNode) and (tag == "map" or node.tag in self._tags):
             return self._mapping(node, key, depth)
@@ -121,6 +121,8 @@ class YamlFile:
                 for place, child in enumerate(node.value)
             ]
         if isinstance(node, yaml.ScalarNode) and tag in _SCALARS:
+            if tag in ("int", "float") and len(node.value) > _DIGITS:
+                raise self.error(key, f"{_shown(node.value)} is too long for a number")
             check_encodable(node.value, f"{self.path}, line {line}: a text")
             try:
                 return _SCALARS[tag](node)
@@ -167,6 +169,26 @@ def yaml_text(content: Any) -> str:
     return text
 
 
+class _Loader(yaml.SafeLoader):
+    """Stops at what is nested too deeply or too large, before it has taken long."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node."""
+        self._count += 1
+        self._depth += 1
+        if self._depth > _DEPTH or self._count > _NODES:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, _TOO_MUCH, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes a list of plain values on one line."""
 
@@ -177,9 +199,17 @@ class _Dumper(yaml.SafeDumper):
         plain = not any(isinstance(value, dict | list) for value in sequence)
         return super().represent_sequence(tag, sequence, flow_style=plain or None)
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text; line breaks other than the usual are spelt out."""
+        style = '"' if set(data) & set("\x85\u2028\u2029\ufeff\r") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
     def ignore_aliases(self, data: Any) -> bool:
         """Write what stands twice twice."""
         return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _is_scalar(node: yaml.Node) -> bool:

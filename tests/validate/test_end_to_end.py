@@ -198,8 +198,8 @@ def test_a_body_without_prefix_and_with_buffers(validate, tmp_path, checkpoint):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("--device", "Ascend"), "MindSpore 2"),
-        (("--device", "GPU"), "sees no GPU device"),
+        (("--device", "ascend:1"), "npu-smi: not on PATH"),
+        (("--reference-device", "cuda:0"), "cannot use GPU:0 here"),
         (("--dtype", "bfloat16"), "no bfloat16 kernels on the CPU"),
         (("--python", "/no/such/python"), "There is no Python"),
     ],

@@ -157,7 +157,7 @@ def test_an_interpreter_that_cannot_be_started(tmp_path):
 def test_a_capture_of_another_version_is_not_read(tmp_path):
     ready = ready_capture(tmp_path)
     manifest = ready / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1'))
+    manifest.write_text(manifest.read_text().replace('"schema": 3', '"schema": 1'))
     with pytest.raises(ValueError, match="another version"):
         Capture(ready)
 

@@ -160,6 +160,10 @@ def test_a_cache_changes_nothing(open_session: Open, backend: str, mode: str) ->
         assert np.abs(rows - alone).max() < FLOAT32
         assert np.abs(rows - theirs).max() < BETWEEN
         assert np.ptp(rows, axis=0).min() > 100 * BETWEEN  # the rows are not all alike
+    if mode == "graph":  # neither rows nor caches are constants of a graph
+        before = len(session._network.compile_cache)
+        cached(model)
+        assert len(session._network.compile_cache) == before
 
 
 @pytest.mark.parametrize("backend", ["torch", "mindspore"])

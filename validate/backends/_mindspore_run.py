@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import Identity, require
+from mindport.validate.backends._mindspore_device import (
+    describe_device,
+    prove_device,
+    read_back_device,
+    refuse_bfloat16,
+    select_device,
+)
 from mindport.validate.case import Case, Run
+from mindport.validate.determinism import make_mindspore_repeatable, settings_in_force
+from mindport.validate.devices import parse_device
 
 
 def start_mindspore(run: Run, case: Case) -> Any:
@@ -24,45 +32,14 @@ def start_mindspore(run: Run, case: Case) -> Any:
         EnvironmentUnavailableError: If it, the device or the dtype on the device is not there.
     """
     mindspore = require("mindspore", "mindspore")
-    _select_device(mindspore, run)
+    device = parse_device(run.device)
+    refuse_bfloat16(mindspore, device, run.dtype)
+    select_device(mindspore, device)
     modes = {"eager": mindspore.PYNATIVE_MODE, "graph": mindspore.GRAPH_MODE}
     mindspore.set_context(mode=modes[run.mode])
-    mindspore.set_seed(case.seed)
-    if run.threads:
-        _set_threads(run.threads)
+    make_mindspore_repeatable(mindspore, device, case.seed, run.threads)
+    prove_device(mindspore, device)
     return mindspore
-
-
-@cache
-def _set_threads(count: int) -> None:
-    # MindSpore refuses to be told twice, even the same; a worker with several runs asks again.
-    mindspore = require("mindspore", "mindspore")
-    try:
-        mindspore.runtime.dispatch_threads_num(count)
-        mindspore.device_context.cpu.op_tuning.threads_num(count)
-    except RuntimeError as error:
-        raise EnvironmentUnavailableError(
-            f"MindSpore does not take {count} threads: {str(error).splitlines()[0]}",
-            "Use the same number of threads for all runs of one process.",
-        ) from None
-
-
-def _select_device(mindspore: Any, run: Run) -> None:
-    # After a refused device MindSpore goes on quietly on the CPU, so ask before setting it.
-    if run.device != "CPU" and not mindspore.hal.is_available(run.device):
-        raise EnvironmentUnavailableError(
-            f"MindSpore {mindspore.__version__} sees no {run.device} device here.",
-            f"Run with --device CPU, or on a machine whose {run.device} driver MindSpore finds.",
-        )
-    if run.device == "CPU" and run.dtype == "bfloat16":
-        raise EnvironmentUnavailableError(
-            f"MindSpore {mindspore.__version__} has no bfloat16 kernels on the CPU (MatMul, "
-            "Gather, Softmax, LayerNorm).",
-            "Use --dtype float32 or float16 here, or a device that computes in bfloat16.",
-        )
-    # A process that has computed already refuses to be told, even the device that it is on.
-    if run.device != "CPU" or mindspore.get_context("device_target") != "CPU":
-        mindspore.set_device(run.device)
 
 
 def prove_identity(
@@ -88,16 +65,12 @@ def prove_identity(
         raise EnvironmentUnavailableError(
             f"The network's parameters are {type(parameter)}, not MindSpore's."
         )
-    device = str(mindspore.get_context("device_target"))
-    if device != run.device:
-        raise EnvironmentUnavailableError(
-            f"{run.device} was asked for, but MindSpore runs on {device}."
-        )
+    device = read_back_device(mindspore, parse_device(run.device))
     return Identity(
         backend=run.backend,
         framework="mindspore",
         version=mindspore.__version__,
-        device=device,
+        device=device.kind,
         dtype=str(parameter.dtype).lower().removeprefix("mindspore."),
         mode={0: "graph", 1: "eager"}[mindspore.get_context("mode")],
         attention=attention,
@@ -105,6 +78,8 @@ def prove_identity(
             "numpy": np.__version__,
             "python": sys.version.split()[0],
             "threads": run.threads,
+            "device": describe_device(mindspore, device),
+            "determinism": settings_in_force("mindspore"),
             **(details or {}),
         },
     )

@@ -20,16 +20,17 @@ from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import require
 from mindport.validate.backends._mindspore_run import prove_identity, start_mindspore, to_numpy
+from mindport.validate.backends._torch_device import TYPES
 from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts
 from mindport.validate.backends._torch_taps import Listener, Wrapped
 from mindport.validate.case import Case, Run
+from mindport.validate.devices import parse_device
 
 FRAMEWORK = "mindnlp"
 DIALECT = "torch"  # it reads what Hugging Face wrote
 MODES = ("eager",)
 _ATTENTION = "eager"
-_DEVICES = {"CPU": "cpu", "GPU": "cuda", "Ascend": "npu"}
 _HINT = "Build the environment that is made for it: validate env create mindnlp."
 
 
@@ -45,8 +46,9 @@ def open_session(run: Run, case: Case) -> MindNLPSession:
     head = load_architecture(case.architecture).heads[case.head]
     model, info = load_model(transformers, torch, run, head, _ATTENTION)
     model = model.eval()
-    if run.device != "CPU":
-        model = model.to(torch.device(_DEVICES[run.device]))
+    device = parse_device(run.device)
+    if device.kind != "CPU":
+        model = model.to(torch.device(TYPES[device.kind], device.number))
     return MindNLPSession(mindspore, torch, model, info, run, case, head)
 
 
@@ -105,7 +107,7 @@ class MindNLPSession:
                 f"MindSpore: the parameters are {type(parameter)}.",
                 _HINT,
             )
-        if (parameter.device.type == "cpu") != (run.device == "CPU"):
+        if (parameter.device.type == "cpu") != (parse_device(run.device).kind == "CPU"):
             raise EnvironmentUnavailableError(
                 f"{run.device} was asked for, but the parameters are on {parameter.device.type}."
             )

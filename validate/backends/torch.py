@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,12 +15,20 @@ from mindport.migrate.computation import network_steps, position_axes
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import GradientRun, Identity, require
+from mindport.validate.backends._torch_device import (
+    KINDS,
+    describe_device,
+    prove_device,
+    select_device,
+)
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
+from mindport.validate.determinism import make_torch_repeatable, settings_in_force
+from mindport.validate.devices import parse_device
 
 FRAMEWORK = "torch"
 DIALECT = "torch"
@@ -33,28 +41,15 @@ def open_session(run: Run, case: Case) -> TorchSession:
     """Load the weights with ``from_pretrained``."""
     torch = require(FRAMEWORK, "torch")
     transformers = require("transformers", "torch")
-    device = _find_device(torch, run.device)
-    if run.threads:
-        torch.set_num_threads(run.threads)
+    device = parse_device(run.device)
+    place = select_device(torch, device)
+    make_torch_repeatable(torch, device, case.seed, run.threads)  # cuBLAS reads it as it starts
+    prove_device(torch, device, place)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     head = load_architecture(case.architecture).heads[case.head]
     model, info = load_model(transformers, torch, run, head, _ATTENTION)
-    return TorchSession(torch, model.eval().to(device), info, run, case, head)
-
-
-def _find_device(torch: Any, name: str) -> Any:
-    available: dict[str, Callable[[], bool]] = {
-        "CPU": lambda: True,
-        "GPU": torch.cuda.is_available,
-        "Ascend": lambda: hasattr(torch, "npu") and torch.npu.is_available(),
-    }
-    if not available[name]():
-        raise EnvironmentUnavailableError(
-            f"torch {torch.__version__} sees no {name} device here.",
-            "Run the reference on the CPU, or use a machine that has the device.",
-        )
-    return torch.device({"CPU": "cpu", "GPU": "cuda", "Ascend": "npu"}[name])
+    return TorchSession(torch, model.eval().to(place), info, run, case, head)
 
 
 class TorchSession:
@@ -99,7 +94,7 @@ class TorchSession:
             backend="torch",
             framework="torch",
             version=torch.__version__,
-            device={"cpu": "CPU", "cuda": "GPU", "npu": "Ascend"}[parameter.device.type],
+            device=KINDS[parameter.device.type],
             dtype=str(parameter.dtype).removeprefix("torch."),
             mode=run.mode,
             attention=model.config._attn_implementation,
@@ -108,6 +103,8 @@ class TorchSession:
                 "numpy": np.__version__,
                 "python": sys.version.split()[0],
                 "threads": torch.get_num_threads(),
+                "device": describe_device(torch, parameter.device),
+                "determinism": settings_in_force("torch"),
             },
         )
 

@@ -13,7 +13,8 @@ from mindport.migrate.architectures import architecture_names
 from mindport.migrate.console import command, err, out, write_report
 from mindport.prompts import PromptParity
 from mindport.validate.backend import backend_names
-from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.case import DTYPES, MODES
+from mindport.validate.devices import DeviceName
 from mindport.validate.prompting.asking import Question
 from mindport.validate.prompting.compare import compare_runs
 from mindport.validate.prompting.run import PromptRequest, PromptRun, run_prompts
@@ -33,7 +34,7 @@ _path = click.Path(path_type=Path)
     "--checkpoint",
     default=PromptRequest.checkpoint,
     show_default=True,
-    metavar="PATH|NAME|embedded",
+    metavar="PATH|NAME|embedded[-NAME]",
     help="The weights, in the torch layout; ported on the fly if the backend needs it.",
 )
 @click.option("--head", help="The head; by default the checkpoint's.")
@@ -46,7 +47,7 @@ _path = click.Path(path_type=Path)
 )
 @click.option(
     "--device",
-    type=click.Choice(DEVICES, case_sensitive=False),
+    type=DeviceName(),
     default=PromptRequest.device,
     show_default=True,
 )

@@ -59,8 +59,11 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def _identity_line(identity: Mapping[str, Any]) -> str:
+    device = identity["device"]
+    if device != "CPU" and (used := identity["details"].get("device")):
+        device = f"{device}:{used['index']} ({used['name']})"
     return (
-        f"{identity['framework']} {identity['version']}, {identity['device']}, "
+        f"{identity['framework']} {identity['version']}, {device}, "
         f"{identity['dtype']}, {identity['mode']}"
     )
 

@@ -165,12 +165,15 @@ def test_unknown_hub_name(monkeypatch):
 @pytest.mark.mindspore
 def test_mindrecord(tmp_path):
     pytest.importorskip("mindspore", exc_type=ImportError)
-    path = tmp_path / "x.mindrecord"
+    path, damaged = tmp_path / "x.mindrecord", tmp_path / "damaged.mindrecord"
     code = """
+import shutil
 import sys
 import numpy as np
 from mindspore.mindrecord import FileWriter
-writer = FileWriter(sys.argv[1], 1)
+from mindport.prompts.data.mindrecord_worker import main
+path, damaged = sys.argv[1:]
+writer = FileWriter(path, 1)
 writer.add_schema({"text": {"type": "string"}, "label": {"type": "int32"},
                    "tokens": {"type": "int64", "shape": [-1]}}, "a schema")
 writer.write_raw_data([
@@ -178,16 +181,26 @@ writer.write_raw_data([
     {"text": "bad", "label": 0, "tokens": np.arange(2)},
 ])
 writer.commit()
+open(damaged, "wb").write(open(path, "rb").read()[:100])
+shutil.copy(path + ".db", damaged + ".db")
+assert main(damaged, damaged + ".jsonl") == 1
 """
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True)
+    command = [sys.executable, "-c", code, str(path), str(damaged)]
+    subprocess.run(command, check=True, capture_output=True)
     data = PromptDataset.from_file(path, labels=LABELS, label_names=LABELS)
     assert [(example.text, example.label) for example in data] == [
         ("schön", "positive"),
         ("bad", "negative"),
     ]
     assert data[0].meta == {}
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(MindportError, match="cannot be read as MindRecord"):
+
+
+def test_mindrecord_that_cannot_be_read(tmp_path, monkeypatch):
+    path = lines(tmp_path, "x", "x.mindrecord")
+    lines(tmp_path, "x", "x.mindrecord.db")
+    done = subprocess.CompletedProcess([], 1, b"Invalid file", b"")
+    monkeypatch.setattr(mindrecord.subprocess, "run", lambda *args, **kwargs: done)
+    with pytest.raises(MindportError, match="cannot be read as MindRecord: Invalid file"):
         PromptDataset.from_file(path)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mindport.migrate.errors import DestinationError, MindportError
-from mindport.prompts import load_task
+from mindport.prompts import formats, load_task, make_plan, task_names
 from mindport.prompts.formats import task_yaml
 from mindport.prompts.formats.convert import (
     convert,
@@ -26,7 +27,7 @@ from mindport.prompts.formats.spec import DataSource, LabelWord, PromptSpec
 FORMATS = ("lm_eval", "openprompt", "pet", "plain", "promptsource", "task")
 
 
-def test_the_course_becomes_a_task(course, tmp_path):
+def test_the_course_becomes_a_task(course, tmp_path, bpe, wordpiece):
     template, verbalizer = course
     options = {"verbalizer": verbalizer, "classes": ("negative", "positive")}
     done = convert(
@@ -41,6 +42,9 @@ def test_the_course_becomes_a_task(course, tmp_path):
     assert task.templates["prefix"].text == "[X] It was [Z]"
     assert task.verbalizer.labels == ("negative", "positive")
     assert task.read_data()[0].label == "positive"
+    for tokenizer, shape in ((bpe, "prefix"), (wordpiece, "cloze")):
+        plan = make_plan(task, tokenizer, architecture_shape=shape, max_length=64)
+        assert [word.text for word in plan.words] == ["bad", "good", "wonderful", "great"]
 
 
 def test_formats_are_found():
@@ -134,6 +138,18 @@ def test_an_instruction_without_shots_stands_in_the_template(tmp_path):
         "cloze": "Judge.\n[title] [Z] [X]",
     }
     assert "instruction" in lost[0]
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_the_tasks_of_the_house_are_read_and_written_alike(tmp_path, name):
+    task = load_task(name)
+    folder = Path(formats.__file__).parents[1] / "tasks"
+    spec = read_spec(folder / f"{name}.yaml", "task")
+    write_spec(spec, tmp_path / f"{name}.yaml", "task", shots="shots.jsonl")
+    again = load_task(tmp_path / f"{name}.yaml")
+    assert again.verbalizer.labels == task.verbalizer.labels
+    assert again.verbalizer.label_words == task.verbalizer.label_words
+    assert again.templates == task.templates
 
 
 def test_several_answers(tmp_path):
@@ -260,6 +276,8 @@ TEXTS = st.text(min_size=1, max_size=6)
 
 
 @settings(max_examples=150, deadline=None)
+@example(template="[X] [Z]", words={"a": ["x\x85y"], "b": ["x\u2028y", "\u00a0z"]})
+@example(template="[X]\u2028[Z]\r", words={"a": ["\ufeffx"], "b": ["yes"]})
 @given(
     template=TEMPLATES,
     words=st.dictionaries(TEXTS, st.lists(TEXTS, min_size=1, max_size=2), min_size=2, max_size=3),

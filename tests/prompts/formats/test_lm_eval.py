@@ -98,7 +98,7 @@ def test_includes_in_a_circle(write):
     write("b.yaml", "include: a.yaml\n")
     with pytest.raises(MindportError, match="includes itself"):
         read(write("a.yaml", "include: b.yaml\n"))
-    with pytest.raises(MindportError, match=r"absent\.yaml cannot be read"):
+    with pytest.raises(MindportError, match=r"include: there is no file 'absent\.yaml'"):
         read(write("a.yaml", "include: absent.yaml\n"))
 
 
@@ -124,6 +124,9 @@ def test_includes_in_a_circle(write):
         (changed(metric_list="acc"), "metric_list: a list is needed"),
         (changed(fewshot_delimiter=3), "fewshot_delimiter: text is needed"),
         (changed(include=["x"]), "include: text is needed"),
+        (changed(include="/etc/passwd"), "lies outside the folder"),
+        (changed(include="a\0b"), "include: there is no file"),
+        (changed(include="a" * 5000), "include: there is no file"),
         ("- a\n", "keys and values are needed"),
         ("yes: 1\n", "a key must be text, not True"),
     ],

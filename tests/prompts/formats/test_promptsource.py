@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from mindport.migrate.errors import MindportError
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.prompts.formats.jinja import JinjaTemplate
 from mindport.prompts.formats.promptsource import read, template_names
 from mindport.prompts.formats.spec import DataSource, LabelWord
@@ -63,6 +65,14 @@ def test_conditions_are_rendered_while_data_are_read(write):
     assert "not for the data set's original task" in " ".join(spec.notes)
 
 
+def test_jinja_is_asked_for_only_where_it_is_needed(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    path = write("templates.yaml", FILE)
+    assert read(path, template="film was").templates
+    with pytest.raises(EnvironmentUnavailableError, match="needs Jinja"):
+        read(path, template="with title")
+
+
 def test_the_text_may_be_chosen(write):
     path = write("t.yaml", one('"{{a}} {{b}} ||| {{answer_choices[label]}}"'))
     assert read(path).templates["prefix"] == "[X] [b] [Z]"
@@ -117,7 +127,8 @@ def test_labels_with_names(write):
         ('a: "\\ud800"', "half a character"),
         ("a: 0b_\n", "is not of type int"),
         ("a\n---\nb\n", "this is not YAML"),
-        ("[" * 5000, "this is not YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("a: " + "1:" * 5000 + "1", "too long for a number"),
     ],
 )
 def test_bad_files(write, content, said):
