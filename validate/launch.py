@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mindport.migrate.errors import (
     EXIT_USAGE,
@@ -59,12 +60,16 @@ class Job:
         runs: What it does, one after the other: importing a framework takes longer than most runs.
         python: Its interpreter.
         folder: Where its run files, log and captures go.
+        module: The program; it is given pairs of a run file and the folder to write.
+        read: Reads such a folder.
     """
 
     side: str
     runs: tuple[Run, ...]
     python: Path
     folder: Path
+    module: str = "mindport.validate.worker"
+    read: Callable[[Path], Any] = Capture
 
     def run_file(self, number: int) -> Path:
         """Where a run is written for the worker."""
@@ -110,7 +115,7 @@ def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, list[Outcome]]:
 
 
 def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
-    command = [str(job.python), "-m", "mindport.validate.worker"]
+    command = [str(job.python), "-m", job.module]
     for number, run in enumerate(job.runs):
         run.save(job.run_file(number))
         command += [str(job.run_file(number)), str(job.capture(number))]
@@ -160,7 +165,7 @@ def _finish(
                 raise MindportError(said["message"], said["hint"])
             outcomes.append(NotRun(job.side, said["message"], said["hint"]))
         elif job.capture(number).is_dir():
-            outcomes.append(Capture(job.capture(number)))
+            outcomes.append(job.read(job.capture(number)))
         elif late:
             outcomes.append(_too_late(job, run, timeout))
         else:

@@ -7,6 +7,7 @@ import click
 from mindport.migrate.cli import main as migrate
 from mindport.prompts.cli import main as prompts
 from mindport.validate.cli import main as validate
+from mindport.validate.learning.cli import learn
 from mindport.validate.prompting.cli import compare, run
 
 
@@ -19,6 +20,7 @@ def main() -> None:
 # These run models, and `prompts` itself knows nothing of backends.
 prompts.add_command(run)
 prompts.add_command(compare)
+prompts.add_command(learn)
 
 main.add_command(migrate, "migrate")
 main.add_command(validate, "validate")

@@ -13,8 +13,10 @@ import numpy as np
 from mindport.migrate.architecture import Head
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.config import read_config_file
+from mindport.migrate.dialect import MINDSPORE
 from mindport.migrate.errors import MindportError
 from mindport.validate.backend import LoadReport
+from mindport.validate.backends._mindspore_learning import MindSporeLearnable
 from mindport.validate.backends._mindspore_prompts import MindSporePrompts
 from mindport.validate.backends._mindspore_run import (
     prove_identity,
@@ -24,6 +26,7 @@ from mindport.validate.backends._mindspore_run import (
 )
 from mindport.validate.case import Case, Run
 from mindport.validate.faults import apply_network_fault
+from mindport.validate.learning.network import network_sizes, no_words, table_name
 
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
@@ -128,6 +131,21 @@ class MindSporeSession:
                 parameter.name: self._to_numpy(gradient)
                 for parameter, gradient in zip(parameters, gradients, strict=True)
             }
+
+    def learnable_model(self) -> MindSporeLearnable:
+        """Return the network as :mod:`mindport.prompts.learning` trains prompts on it.
+
+        Raises:
+            MindportError: If the head predicts no words.
+        """
+        head, network = self._head, self._network
+        if not head.prompts:
+            raise no_words(head)
+        parameters = {p.name: p for p in network.get_parameters()}
+        table = self._to_numpy(parameters[table_name(head, MINDSPORE)])
+        architecture = load_architecture(network.architecture)
+        sizes = network_sizes(architecture, head, vars(network.config))
+        return MindSporeLearnable(self._mindspore, network, head, table, sizes)
 
     def _tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return to_tensors(self._mindspore, arrays)

@@ -23,12 +23,14 @@ from mindport.validate.backends._torch_device import (
 )
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
+from mindport.validate.backends._torch_learning import TorchLearnable
 from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
 from mindport.validate.determinism import make_torch_repeatable, settings_in_force
 from mindport.validate.devices import parse_device
+from mindport.validate.learning.network import network_sizes, no_words
 
 FRAMEWORK = "torch"
 DIALECT = "torch"
@@ -62,6 +64,7 @@ class TorchSession:
         config = resolve_config(load_architecture(case.architecture), model.config.to_dict())
         architecture = load_architecture(case.architecture)
         self.layers: int = config[architecture.layers]
+        self._sizes = network_sizes(architecture, head, config) if head.prompts else None
         pad = config.get("pad_token_id")
         asked = set(case.taps)
         self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
@@ -140,6 +143,16 @@ class TorchSession:
     ) -> Iterator[GradientRun]:
         """Yield correct runs; see :class:`mindport.validate.backend.GradientReference`."""
         return self._gradients.runs(inputs, targets)
+
+    def learnable_model(self) -> TorchLearnable:
+        """Return the network as :mod:`mindport.prompts.learning` trains prompts on it.
+
+        Raises:
+            MindportError: If the head predicts no words.
+        """
+        if self._sizes is None:
+            raise no_words(self._head)
+        return TorchLearnable(self._torch, self._model, self._head, self._sizes)
 
     def _tap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         with self._listener as listener:

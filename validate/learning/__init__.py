@@ -1,0 +1,1 @@
+"""Learn a prompt on two backends from the same start, and judge whether they learned the same."""
