@@ -15,6 +15,7 @@ from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.devices import DeviceName
 from mindport.validate.doctor.command import doctor
+from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
 from mindport.validate.report.json import write_verdict
@@ -33,6 +34,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate bert --checkpoint random --size base         full size, no download
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
   validate bert --gradients                             the backward pass as well
+  validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
 
 Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
@@ -111,7 +113,9 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      show_default=True, help="Of weights and computation on both sides."),
         click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
                      show_default=True, help="The candidate's mode."),
-        click.Option(["--python"], metavar="PATH", help="The candidate's interpreter."),
+        click.Option(["--python"], metavar="PATH",
+                     help="The candidate's interpreter.  [default: this one, or the backend's "
+                     "own environment (validate env)]"),
         click.Option(["--reference-python"], metavar="PATH", help="The reference's interpreter."),
         click.Option(["--threads"], type=click.IntRange(min=1), help="CPU threads for each side."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=default.timeout,
@@ -196,4 +200,5 @@ main = ByArchitecture(
 )  # fmt: skip
 main.add_command(taps)
 main.add_command(selftest)
+main.add_command(env)
 main.add_command(doctor)

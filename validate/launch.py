@@ -19,8 +19,11 @@ from mindport.migrate.errors import (
     EnvironmentUnavailableError,
     MindportError,
 )
+from mindport.validate.backend import load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Run
+from mindport.validate.environments.code import isolated
+from mindport.validate.environments.finding import backend_python, is_managed
 from mindport.validate.worker import failure_path
 
 _LAST_LINES = 8
@@ -123,7 +126,7 @@ def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(os.environ),
+                env=_environment(os.environ, job),
                 cwd=job.folder,
                 start_new_session=True,
             )
@@ -135,8 +138,9 @@ def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
         )
 
 
-def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    return {**_QUIET, **inherited, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+def _environment(inherited: Mapping[str, str], job: Job) -> dict[str, str]:
+    variables = {**_QUIET, **inherited, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return isolated(variables, job.folder) if is_managed(job.python) else variables
 
 
 def _log(job: Job) -> Path:
@@ -209,14 +213,19 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def find_python(path: str | None) -> Path:
-    """Return the interpreter to use: the one named, or this one.
+def find_python(path: str | None, backend: str = "") -> Path:
+    """Return the interpreter to use: the one named, the backend's own, or this one.
+
+    Args:
+        path: The one named, or None.
+        backend: What will run in it.
 
     Raises:
-        EnvironmentUnavailableError: If the one named is not there.
+        EnvironmentUnavailableError: If the one named, or the backend's own, is not there.
     """
     if path is None:
-        return Path(sys.executable)
+        own = backend_python(backend, load_backend(backend).FRAMEWORK) if backend else None
+        return own or Path(sys.executable)
     python = Path(path)
     if not os.access(python, os.X_OK) or python.is_dir():
         raise EnvironmentUnavailableError(

@@ -54,14 +54,14 @@ def prove_identity(
     Args:
         mindspore: The module.
         run: What was asked for.
-        parameter: One of the network's.
+        parameter: One of the network's. MindNLP's are MindSpore's tensors, no ``Parameter``.
         attention: The attention implementation.
         details: More to record.
 
     Raises:
         EnvironmentUnavailableError: If it is not what was asked for.
     """
-    if not isinstance(parameter, mindspore.Parameter):
+    if not isinstance(parameter, mindspore.Tensor):
         raise EnvironmentUnavailableError(
             f"The network's parameters are {type(parameter)}, not MindSpore's."
         )
@@ -71,7 +71,7 @@ def prove_identity(
         framework="mindspore",
         version=mindspore.__version__,
         device=device.kind,
-        dtype=str(parameter.dtype).lower(),
+        dtype=str(parameter.dtype).lower().removeprefix("mindspore."),
         mode={0: "graph", 1: "eager"}[mindspore.get_context("mode")],
         attention=attention,
         details={

@@ -10,8 +10,8 @@ from mindport.validate.devices import Device
 from mindport.validate.doctor.absence import device_absent
 
 # What PyTorch calls a kind of device.
-_TYPES = {"CPU": "cpu", "GPU": "cuda", "Ascend": "npu"}
-KINDS = {name: kind for kind, name in _TYPES.items()}
+TYPES = {"CPU": "cpu", "GPU": "cuda", "Ascend": "npu"}
+KINDS = {name: kind for kind, name in TYPES.items()}
 _SIDE = 8
 
 
@@ -25,7 +25,7 @@ def select_device(torch: Any, device: Device) -> Any:
         return torch.device("cpu")
     if problem := _obstacle(torch, device):
         raise device_absent("torch", torch.__version__, device, problem)
-    return torch.device(_TYPES[device.kind], device.number)
+    return torch.device(TYPES[device.kind], device.number)
 
 
 def prove_device(torch: Any, device: Device, place: Any) -> None:
@@ -45,7 +45,7 @@ def _obstacle(torch: Any, device: Device) -> str:
             import_module("torch_npu")
         except (ImportError, OSError, RuntimeError) as error:
             return f"torch_npu cannot be imported: {error}"
-    module = getattr(torch, _TYPES[device.kind], None)
+    module = getattr(torch, TYPES[device.kind], None)
     if module is None or not module.is_available():
         built = getattr(torch.version, "cuda", None)
         if device.kind == "GPU" and built is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from mindport.migrate.architecture import Head, network_order
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps, position_axes
 from mindport.migrate.config import resolve_config
-from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
-from mindport.validate.backend import GradientRun, Identity, LoadReport, require
+from mindport.migrate.errors import EnvironmentUnavailableError
+from mindport.validate.backend import GradientRun, Identity, require
 from mindport.validate.backends._torch_device import (
     KINDS,
     describe_device,
@@ -25,6 +24,7 @@ from mindport.validate.backends._torch_device import (
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_learning import TorchLearnable
+from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import Case, Run
@@ -50,19 +50,7 @@ def open_session(run: Run, case: Case) -> TorchSession:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     head = load_architecture(case.architecture).heads[case.head]
-    try:
-        model, info = getattr(transformers, head.class_name).from_pretrained(
-            run.checkpoint,
-            dtype=getattr(torch, run.dtype),
-            attn_implementation=_ATTENTION,
-            output_loading_info=True,
-            local_files_only=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"transformers cannot load {Path(run.checkpoint).name} as {head.class_name}: {first}"
-        ) from None
+    model, info = load_model(transformers, torch, run, head, _ATTENTION)
     return TorchSession(torch, model.eval().to(place), info, run, case, head)
 
 
@@ -104,7 +92,7 @@ class TorchSession:
                 f"The module called torch is not PyTorch: its parameters are {type(parameter)}.",
                 "Run the torch backend in an interpreter without MindNLP.",
             )
-        self.load_report = _load_report(model, info)
+        self.load_report = report_loading(model, info)
         self.identity = Identity(
             backend="torch",
             framework="torch",
@@ -194,15 +182,3 @@ class TorchSession:
     def _to_numpy(tensor: Any) -> np.ndarray:
         array: np.ndarray = tensor.float().cpu().numpy()
         return array
-
-
-def _load_report(model: Any, info: Mapping[str, Any]) -> LoadReport:
-    missing = tuple(sorted(info["missing_keys"]))
-    mismatched = tuple(sorted(str(entry) for entry in info["mismatched_keys"]))
-    count = len(list(model.parameters()))
-    return LoadReport(
-        loaded=count - len(missing) - len(mismatched),
-        missing=missing,
-        unexpected=tuple(sorted(info["unexpected_keys"])),
-        mismatched=mismatched,
-    )

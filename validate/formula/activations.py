@@ -32,6 +32,18 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return result
 
 
+def fraction_tanh(x: np.ndarray) -> np.ndarray:
+    """Return tanh as MindSpore's CPU kernel computes it: up to 1e-4 off, most where x is near 5.
+
+    Its continued fraction, cut off; beyond 5 the result is one. Measured on MindSpore 2.7.0 and
+    2.10.0, whose float32 results it gives to 2.4e-7.
+    """
+    s = x * x
+    over = (((s + 378) * s + 17325) * s + 135135) * x
+    under = ((28 * s + 3150) * s + 62370) * s + 135135
+    return np.where(np.abs(x) > 5, np.sign(x), over / under)
+
+
 def gelu_argument(x: np.ndarray) -> np.ndarray:
     """Return what the tanh approximation of GELU takes the tanh of."""
     result: np.ndarray = _SQRT_2_OVER_PI * (x + 0.044715 * (x * x * x))

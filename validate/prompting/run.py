@@ -159,7 +159,7 @@ def run_prompts(
             Job(
                 f"side{place}",
                 tuple(prepared[number].run for number in numbers),
-                find_python(requests[numbers[0]][0].python),
+                find_python(requests[numbers[0]][0].python, requests[numbers[0]][0].backend),
                 work,
             )
             for place, numbers in enumerate(jobs.values())
