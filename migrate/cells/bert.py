@@ -21,6 +21,7 @@ from mindport.migrate.cells.layers import (
     embedding,
     layer_norm,
     padding_bias,
+    tanh,
 )
 from mindport.migrate.cells.pretrained import PretrainedModel
 
@@ -92,7 +93,7 @@ class BertPooler(nn.Cell):
             hidden: ``(batch, seq, width)``.
         """
         projected = self.dense(hidden[:, 0])
-        return ops.tanh(projected), projected
+        return tanh(projected), projected
 
 
 class BertModel(PretrainedModel):
