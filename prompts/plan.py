@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.errors import CheckpointError
-from mindport.prompts.plan_file import read_plan, write_plan
+from mindport.prompts.stored_folder import StoredFolder
 from mindport.prompts.template import Shape
+
+_STORED = StoredFolder("plan", "prompt plan", 2, "Make the plan again.")
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ class Plan:
             DestinationError: If the folder exists with something in it, or cannot be written.
         """
         content = {**self._content(), "batches": len(self.batches), "digest": self.digest}
-        write_plan(folder, content, self._arrays())
+        _STORED.write(folder, content, self._arrays())
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
@@ -215,7 +217,7 @@ class Plan:
         Raises:
             CheckpointError: If it is not a plan, is damaged, or was changed since.
         """
-        content, arrays = read_plan(folder)
+        content, arrays = _STORED.read(folder)
         try:
             digest = content.pop("digest")
             names = [field.name for field in fields(Batch)]

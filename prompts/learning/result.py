@@ -12,7 +12,9 @@ import numpy as np
 from mindport.migrate.errors import CheckpointError
 from mindport.prompts.learning.evaluation import Evaluation
 from mindport.prompts.learning.method import Search
-from mindport.prompts.learning.result_file import read_result, write_result
+from mindport.prompts.stored_folder import StoredFolder
+
+_STORED = StoredFolder("result", "learning result", 1, "Learn the prompt again.")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class LearningResult:
         arrays["before.logits"] = self.before.logits
         arrays["after.logits"] = self.after.logits
         arrays["item_labels"] = self.after.labels
-        write_result(folder, self.to_dict(), arrays)
+        _STORED.write(folder, self.to_dict(), arrays)
 
     @classmethod
     def load(cls, folder: Path) -> LearningResult:
@@ -118,7 +120,7 @@ class LearningResult:
         Raises:
             CheckpointError: If it is not a result, or is damaged.
         """
-        content, arrays = read_result(folder)
+        content, arrays = _STORED.read(folder)
         try:
             truth = arrays.pop("item_labels")
             groups: dict[str, dict[str, np.ndarray]] = {}
