@@ -16,6 +16,14 @@ DTYPES = ("float32", "float16", "bfloat16")
 MODES = ("eager", "graph")
 DEVICES = ("CPU", "GPU", "Ascend")
 
+
+def emulated(device: str) -> str:
+    """Return what an emulation of a device calls itself: never the device's own name."""
+    return f"{device} (emulated)"
+
+
+EMULATED_DEVICES = tuple(emulated(device) for device in ("GPU", "Ascend"))
+
 _CASE_FILE = "case.json"
 _INPUTS_FILE = "inputs.safetensors"
 _TARGETS_FILE = "targets.safetensors"
@@ -64,6 +72,7 @@ class Run:
         control: Whether to ask the prompts of the same network with random weights as well.
         factory: ``FILE.py:FUNCTION`` that builds a network of the user's own; else empty.
         taps_file: Where that network's taps are, if the user says so; else empty.
+        unit: The matrix unit that an emulation rounds as; else empty.
         fault: What to break on purpose before running: ``name``, ``block``, ``severity``; only
             the validator's own test does that.
     """
@@ -80,6 +89,7 @@ class Run:
     control: bool = False
     factory: str = ""
     taps_file: str = ""
+    unit: str = ""
     fault: Mapping[str, Any] | None = None
 
     def save(self, path: Path) -> None:

@@ -15,6 +15,7 @@ from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.devices import DeviceName
 from mindport.validate.doctor.command import doctor
+from mindport.validate.emulation.units import UNITS
 from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
@@ -35,8 +36,10 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
   validate bert --gradients                             the backward pass as well
   validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
+  validate gpt2 --emulate ascend-fp16                   what to expect of a device
 
-Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
+Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
+side could not run.
 """
 
 
@@ -98,6 +101,13 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      "oracle and the noise floor]"),
         click.Option(["--atol"], type=float, help="Absolute tolerance, instead of a policy."),
         click.Option(["--rtol"], type=float, help="Relative tolerance, instead of a policy."),
+        click.Option(["--emulate"], type=click.Choice(tuple(UNITS)),
+                     help="Run no candidate, but predict: the network with the inputs of matrix "
+                     "products rounded as this unit does. Never a pass of the device."),
+        click.Option(["--matmul"], type=click.Choice(tuple(UNITS)),
+                     help="The matrix unit that the candidate's device may use for float32 "
+                     "products; the tolerance allows for its rounding.  [default: none, strict "
+                     "float32]"),
         click.Option(["--blocks-only"], is_flag=True,
                      help="Capture blocks, not the operations inside: less to write and compare, "
                      "but a fault is placed by block."),

@@ -11,7 +11,6 @@ from mindport.migrate.computation import Project, Score, Step
 from mindport.validate.capture import Capture
 from mindport.validate.formula.operations import Setting
 from mindport.validate.formula.recompute import Recomputed, View, recompute
-from mindport.validate.formula.rounding import PRECISIONS
 from mindport.validate.formula.validity import visible_keys
 from mindport.validate.metrics import Errors, errors_of, rms, whole_index
 from mindport.validate.pairs.facts import PairFacts, compare_streams
@@ -61,10 +60,9 @@ def compare_captures(
         FormulaError: If the formula is not that of the oracle.
     """
     sides = {"reference": tap_reader(reference), "candidate": tap_reader(candidate)}
-    precision = PRECISIONS[policy.dtype]
     asked = set(reference.manifest.taps)
     copies = _copies(steps, setting)
-    for item in recompute(steps, setting, sides, precision, copies=copies):
+    for item in recompute(steps, setting, sides, policy.precision, copies=copies):
         name = item.step.tap
         found = {side: read(name) for side, read in sides.items()}
         if name not in asked and found["candidate"] is None:

@@ -12,6 +12,7 @@ from mindport.validate.capture import Capture
 from mindport.validate.case import Case
 from mindport.validate.compare import first_fault
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
 from mindport.validate.pairs.facts import first_nonfinite
@@ -40,6 +41,7 @@ class Evidence:
         prompts: The prompt check, or None.
         checkpoint: Where the weights came from, by side.
         notices: What a reader should know.
+        emulation: What was emulated, if the candidate is an emulation.
     """
 
     case: Case
@@ -55,6 +57,7 @@ class Evidence:
     prompts: PromptParity | None
     checkpoint: Mapping[str, Any]
     notices: tuple[str, ...]
+    emulation: Emulation | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -74,9 +77,16 @@ def judge(evidence: Evidence) -> Verdict:
     sides = {"reference": evidence.reference, "candidate": evidence.candidate}
     doubt = _prompt_doubt(evidence.prompt_task, evidence.prompts)
     status: Status = "fail" if problem else "uninformative" if doubt else "pass"
+    headline, emulation = problem or doubt or _success(evidence), None
+    if evidence.emulation is not None:
+        status = "emulated"
+        headline = evidence.emulation.headline(
+            evidence.taps, problem or doubt, _labels(evidence.prompts)
+        )
+        emulation = evidence.emulation.section(evidence.taps, within=not (problem or doubt))
     return Verdict(
         verdict=status,
-        headline=problem or doubt or _success(evidence),
+        headline=headline,
         architecture=evidence.case.architecture,
         head=evidence.case.head,
         first_faulty_tap=fault.name if fault else None,
@@ -93,6 +103,7 @@ def judge(evidence: Evidence) -> Verdict:
         },
         inputs={**evidence.inputs, "sha256": dict(evidence.case.inputs)},
         prompts=_prompt_section(evidence.prompt_task, evidence.prompts),
+        emulation=emulation,
         notices=evidence.notices + _tap_notices(evidence) + _prompt_notices(evidence.prompts),
         timings={
             side: {**c.manifest.seconds, "peak_memory_bytes": c.manifest.peak_memory_bytes}
@@ -246,7 +257,11 @@ def _success(evidence: Evidence) -> str:
     )
     if evidence.gradients is not None:
         said += f"; {evidence.gradients.summary}"
-    if evidence.prompts is not None:
-        same = evidence.prompts.items - len(evidence.prompts.flips)
-        said += f"; {same} of {evidence.prompts.items} prompts get the same label"
-    return said
+    return said + _labels(evidence.prompts)
+
+
+def _labels(prompts: PromptParity | None) -> str:
+    if prompts is None:
+        return ""
+    same = prompts.items - len(prompts.flips)
+    return f"; {same} of {prompts.items} prompts get the same label"

@@ -23,6 +23,10 @@ from mindport.validate.checkpoints import Candidate, candidate_folder
 from mindport.validate.compare import compare_captures
 from mindport.validate.devices import parse_device
 from mindport.validate.diagnose.diagnosis import diagnose
+from mindport.validate.emulation.asking import BACKEND as EMULATED
+from mindport.validate.emulation.asking import check_unit
+from mindport.validate.emulation.prediction import Emulation
+from mindport.validate.emulation.units import find_unit
 from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs, make_inputs, read_inputs
 from mindport.validate.judge import Evidence, judge, not_run
@@ -64,12 +68,13 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         MindportError: If the request or its files are not usable; nothing was judged.
     """
     architecture = load_architecture(request.architecture)
-    name = own_backend(
+    unit = check_unit(request)
+    name = EMULATED if request.emulate else own_backend(
         request.candidate, request.taps_file, request.backend, request.mode, Request.backend
-    )
+    )  # fmt: skip
     backend = load_backend(name)
     check_mode(name, request.mode)
-    policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol)
+    policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol, unit)
     pythons = find_python(request.reference_python), find_python(request.python, name)
     devices = [str(parse_device(text)) for text in (request.reference_device, request.device)]
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
@@ -93,7 +98,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
                 control=True),
             Run(name, str(candidate.folder.resolve()), devices[1], request.dtype,
                 request.mode, str(work / "case"), request.threads, gradients=request.gradients,
-                factory=factory, taps_file=taps_file),
+                factory=factory, taps_file=taps_file, unit=request.emulate or ""),
         )  # fmt: skip
         jobs = [
             Job(side, (run,), python, work)
@@ -202,7 +207,13 @@ def _conclude(
             left_behind=_left_behind(prepared),
             taps=taps,
             diagnosis=diagnose(
-                taps, judged, network.steps, network.setting, policy.dtype, network.tied
+                taps,
+                judged,
+                network.steps,
+                network.setting,
+                policy.dtype,
+                network.tied,
+                matmul=policy.matmul,
             ),
             gradients=_compare_gradients(request, prepared, reference, judged, policy, taps),
             policy=policy,
@@ -210,9 +221,16 @@ def _conclude(
             prompts=_compare_prompts(plan, reference, judged, policy, taps) if plan else None,
             checkpoint={"reference": request.checkpoint, "candidate": candidate.origin},
             notices=notices,
+            emulation=_emulation(request, judged),
         )
     )
     return with_lost_weights(verdict, where)
+
+
+def _emulation(request: Request, judged: Capture) -> Emulation | None:
+    if request.emulate is None:
+        return None
+    return Emulation(find_unit(request.emulate), judged.notes()["beyond_range"])
 
 
 def _compare_prompts(

@@ -39,6 +39,8 @@ class Request:
         timeout: Seconds that a worker may take.
         threads: CPU threads for each side; None leaves it to the frameworks.
         blocks_only: Whether to capture blocks and not the operations inside them.
+        emulate: The matrix unit to emulate instead of running a candidate, or None.
+        matmul: The matrix unit that the candidate's device may use; None for strict products.
         candidate: ``FILE.py:FUNCTION`` that builds a network of the user's own; None runs ours.
         taps_file: Where that network's taps are; None, and what it leaves open, is proposed.
         gradients: Whether to compare the loss and the gradient of every parameter too.
@@ -72,6 +74,8 @@ class Request:
     timeout: float = 900.0
     threads: int | None = None
     blocks_only: bool = False
+    emulate: str | None = None
+    matmul: str | None = None
     candidate: str | None = None
     taps_file: Path | None = None
     gradients: bool = False

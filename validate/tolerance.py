@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mindport.migrate.errors import MindportError
+from mindport.validate.emulation.units import DTYPE, find_unit
+from mindport.validate.formula.rounding import PRECISIONS, Precision
 
 DERIVED = "derived"
 USER = "user"
@@ -171,6 +173,7 @@ class TolerancePolicy:
         dtype: Of the run.
         atol: Absolute tolerance; None if derived.
         rtol: Relative tolerance; None if derived.
+        matmul: The matrix unit that may round the candidate's products; None for none.
     """
 
     name: str
@@ -178,6 +181,12 @@ class TolerancePolicy:
     dtype: str
     atol: float | None = None
     rtol: float | None = None
+    matmul: str | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """How a correct run rounds."""
+        return find_unit(self.matmul).precision if self.matmul else PRECISIONS[self.dtype]
 
     @property
     def derived(self) -> bool:
@@ -201,7 +210,11 @@ class TolerancePolicy:
 
 
 def choose_policy(
-    dtype: str, name: str | None, atol: float | None, rtol: float | None
+    dtype: str,
+    name: str | None,
+    atol: float | None,
+    rtol: float | None,
+    matmul: str | None = None,
 ) -> TolerancePolicy:
     """Return the policy for a run.
 
@@ -211,23 +224,32 @@ def choose_policy(
         atol: The user's absolute tolerance, or None.
         rtol: The user's relative tolerance, or None. If only one of the two is given the other
             is zero.
+        matmul: The matrix unit that may round the candidate's products, or None.
 
     Raises:
-        MindportError: If a figure is negative or not finite, or both a name and figures are given.
+        MindportError: If a figure is negative or not finite, both a name and figures are given,
+            or the unit does not take products of this dtype.
     """
+    unit = find_unit(matmul) if matmul else None
+    if unit is not None and dtype != DTYPE:
+        raise MindportError(
+            f"The matrix unit {unit.name} rounds the inputs of {DTYPE} networks, not of {dtype}.",
+            "Leave out --dtype.",
+        )
     if atol is None and rtol is None:
         if name is not None and name in FIXED:
             absolute, relative = FIXED[name]
             basis = f"the habit of community migration tasks, not derived for {dtype}"
-            return TolerancePolicy(name, basis, dtype, absolute, relative)
-        basis = (
-            f"{SAFETY:g} times the deviation that rounding in {dtype} predicts, or the reference "
-            "shows"
-        )
-        return TolerancePolicy(DERIVED, basis, dtype)
+            return TolerancePolicy(name, basis, dtype, absolute, relative, matmul)
+        rounding = f"rounding in {dtype}"
+        if unit is not None:
+            rounding += f" with the inputs of matrix products in {unit.inputs.name} ({unit.name})"
+        basis = f"{SAFETY:g} times the deviation that {rounding} predicts, or the reference shows"
+        return TolerancePolicy(DERIVED, basis, dtype, matmul=matmul)
     if name is not None:
         raise MindportError("--policy and --atol or --rtol exclude each other.", "Leave one out.")
     for option, value in (("--atol", atol), ("--rtol", rtol)):
         if value is not None and not (np.isfinite(value) and value >= 0):
             raise MindportError(f"{option} is {value}; a number of at least 0 is needed.")
-    return TolerancePolicy(USER, "given on the command line", dtype, atol or 0.0, rtol or 0.0)
+    basis = "given on the command line"
+    return TolerancePolicy(USER, basis, dtype, atol or 0.0, rtol or 0.0, matmul)

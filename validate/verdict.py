@@ -1,4 +1,4 @@
-"""The judgement: pass, fail, uninformative or not run, with everything it rests on."""
+"""The judgement: pass, fail, uninformative, emulated or not run, and what it rests on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS
 from mindport.validate.metrics import Errors
 from mindport.validate.pairs.facts import PairFacts
 
-Status = Literal["pass", "fail", "uninformative", "not-run"]
+Status = Literal["pass", "fail", "uninformative", "emulated", "not-run"]
 EXIT_CODES: Mapping[Status, int] = {
     "pass": EXIT_PASS,
     "fail": EXIT_FAIL,
     "uninformative": EXIT_FAIL,
+    "emulated": EXIT_FAIL,  # unless it is within its own prediction
     "not-run": EXIT_ENVIRONMENT,
 }
 SCHEMA = 3
@@ -93,7 +94,8 @@ class Verdict:
 
     Attributes:
         verdict: ``pass``; ``fail``; ``uninformative``: nothing failed, but the prompts that were
-            asked could not have shown a fault; or ``not-run``.
+            asked could not have shown a fault; ``emulated``: nothing was run on the device that
+            this is about, whether within its prediction or not; or ``not-run``.
         headline: The reason in one sentence.
         architecture: The model type.
         head: The head.
@@ -109,6 +111,8 @@ class Verdict:
         inputs: What was fed.
         prompts: The prompt check (:meth:`mindport.prompts.PromptParity.to_dict`, with the task),
             or None.
+        emulation: The unit that was emulated and the figures by tap
+            (:meth:`mindport.validate.emulation.prediction.Emulation.section`), or None.
         notices: What a reader should know although it decides nothing.
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.
@@ -129,6 +133,7 @@ class Verdict:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, Any] | None = None
+    emulation: Mapping[str, Any] | None = None
     notices: tuple[str, ...] = ()
     not_run: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, Any] = field(default_factory=dict)
@@ -136,6 +141,8 @@ class Verdict:
     @property
     def exit_code(self) -> int:
         """The code that the command ends with."""
+        if self.verdict == "emulated" and self.emulation and self.emulation["within"]:
+            return EXIT_PASS
         return EXIT_CODES[self.verdict]
 
     def to_dict(self) -> dict[str, Any]:

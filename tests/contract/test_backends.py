@@ -12,7 +12,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
 from mindport.migrate.config import read_config_file, resolve_config
-from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
+from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, PlanError
 from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import backend_names, load_backend
 from mindport.validate.case import Case, Run
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("frameworks")
 RUNS = [(name, mode) for name in backend_names() for mode in load_backend(name).MODES]
 
 
-OWN = "cell"
+OWN, EMULATED = "cell", "emulated"
 PORTS = Path(__file__).parents[1] / "validate" / "ports"
 ATTENTION = {"gpt2": "h.{i}.attn.attention", "bert": "encoder.layer.{i}.attention.self.attention"}
 
@@ -71,6 +71,8 @@ def open_session(backend, folder, case, mode="eager", dtype="float32", device="C
             f"block.{{i}}.scores: {{cell: '{attention}', index: 1}}\n"
             f"block.{{i}}.weights: {{cell: '{attention}', index: 2}}\n"
         )
+    if backend == EMULATED:
+        own = {"unit": "hf32"}
     run = Run(backend, str(folder), device, dtype, mode, "", **own)
     return load_backend(backend).open_session(run, case)
 
@@ -85,8 +87,9 @@ def test_every_head(backend, mode, every_head, weights):
     assert session.load_report.clean, session.load_report
     assert session.load_report.loaded > 40
     identity = session.identity
+    device = "Ascend (emulated)" if backend == EMULATED else "CPU"
     assert (identity.backend, identity.device, identity.dtype, identity.mode) == (
-        backend, "CPU", "float32", mode)  # fmt: skip
+        backend, device, "float32", mode)  # fmt: skip
 
     taps = session.forward(inputs)
     assert tuple(taps) == case.taps
@@ -116,7 +119,7 @@ def test_every_head(backend, mode, every_head, weights):
         np.testing.assert_allclose(rows, taps["logits"][np.arange(3), positions], atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", [name for name in backend_names() if name != OWN])
+@pytest.mark.parametrize("backend", sorted({*backend_names()} - {OWN, EMULATED}))
 def test_what_is_missing_is_reported(backend, weights):
     name = {"torch": "transformer.h.1.ln_2.bias", "mindspore": "transformer.h.1.ln_2.beta"}[
         load_backend(backend).DIALECT
@@ -126,6 +129,14 @@ def test_what_is_missing_is_reported(backend, weights):
     session = open_session(backend, folder, case)
     assert session.load_report.missing == (name,)
     assert not session.load_report.clean
+
+
+def test_an_emulation_takes_whole_checkpoints_alone(weights):
+    name = "transformer.h.1.ln_2.bias"
+    folder = weights(EMULATED, "gpt2", "lm", leave_out=(name,))
+    case, _, _ = case_of("gpt2", "lm", folder)
+    with pytest.raises(PlanError, match=name):
+        open_session(EMULATED, folder, case)
 
 
 def test_a_port_of_the_users_own_shows_what_it_holds(weights):
@@ -150,7 +161,7 @@ def test_absent_device_is_refused(backend, device, weights):
         open_session(backend, folder, case, device=device)
 
 
-@pytest.mark.parametrize("backend", backend_names())
+@pytest.mark.parametrize("backend", sorted({*backend_names()} - {EMULATED}))
 def test_half_precision_is_what_it_says(backend, weights):
     folder = weights(backend, "bert", "mlm")
     case, inputs, _ = case_of("bert", "mlm", folder)

@@ -12,7 +12,7 @@ from mindport.migrate.architecture import Kind
 from mindport.validate.compare import compare_captures, first_fault
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.diagnose.diagnosis import diagnose
-from mindport.validate.diagnose.scene import rounded_to, tf32
+from mindport.validate.diagnose.scene import rounded_to
 from mindport.validate.formula.activations import ACTIVATIONS
 from mindport.validate.formula.operations import (
     evaluate,
@@ -312,7 +312,8 @@ FAULTS = [
         step, [np.roll(given[0], -1, axis=1)], setting)),
     Fault("gpt2", "block.1.mlp", "dropout-on", after(dropped)),
     Fault("gpt2", "block.1.up", "reduced-precision", projected(rounded_to("bfloat16"))),
-    Fault("bert", "block.1.up", "reduced-precision", projected(tf32, inputs=tf32)),
+    Fault("bert", "block.1.up", "reduced-precision", projected(
+        rounded_to("tf32"), inputs=rounded_to("tf32"))),
 ]  # fmt: skip
 NOT_MADE = {UNKNOWN}
 

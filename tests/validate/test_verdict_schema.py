@@ -8,8 +8,10 @@ import json
 import jsonschema
 import pytest
 
-from mindport.validate.case import DEVICES, DTYPES, MODES
+from mindport.validate.case import DEVICES, DTYPES, EMULATED_DEVICES, MODES
 from mindport.validate.diagnose.causes import CAUSES
+from mindport.validate.emulation.prediction import NOT_RUN, Emulation
+from mindport.validate.emulation.units import UNITS
 from mindport.validate.metrics import Errors
 from mindport.validate.pairs.facts import Difference, PairFacts, SideFacts
 from mindport.validate.tolerance import POLICIES, USER
@@ -51,16 +53,20 @@ LOAD = {"loaded": 1, "missing": [], "unexpected": [], "mismatched": []}
 ORIGIN = {"origin": "embedded", "files": {"model.safetensors": "0" * 64}}
 
 
-def verdict_of(status, *taps, first=None, diagnosis=(), **others):
+def verdict_of(
+    status, *taps, first=None, diagnosis=(), headline="because", candidate=IDENTITY, **others
+):
     def both(value):
         return {"reference": value, "candidate": value}
 
     content = Verdict(
-        verdict=status, headline="because", architecture="gpt2", head="lm",
+        verdict=status, headline=headline, architecture="gpt2", head="lm",
         first_faulty_tap=first, taps=taps, diagnosis=tuple(diagnosis),
         first_nonfinite=both({"nan": None, "infinite": ("logits", (0, 1))}),
-        policy={"name": "derived", "basis": "x", "dtype": "float32", "atol": None, "rtol": None},
-        identity=both(IDENTITY), load=both(LOAD), checkpoint=both(ORIGIN), inputs={"batch": 1},
+        policy={"name": "derived", "basis": "x", "dtype": "float32", "atol": None, "rtol": None,
+                "matmul": None},
+        identity={"reference": IDENTITY, "candidate": candidate}, load=both(LOAD),
+        checkpoint=both(ORIGIN), inputs={"batch": 1},
         timings=both({"load": 1.0}), **others,
     ).to_dict()  # fmt: skip
     return json.loads(json.dumps(content, allow_nan=False))
@@ -72,6 +78,16 @@ def passing():
 
 def failing():
     return verdict_of("fail", PASSED, FAULTY, first="logits", diagnosis=[CAUSE])
+
+
+def emulating(*taps, **others):
+    section = Emulation(UNITS["hf32"]).section(taps or (PASSED,), within=not others)
+    identity = {**IDENTITY, "framework": "emulation", "device": "Ascend (emulated)"}
+    headline = f"emulated hf32: x; {NOT_RUN}"
+    return verdict_of(
+        "emulated", *(taps or (PASSED,)), headline=headline,
+        candidate=identity, emulation=section, **others,
+    )  # fmt: skip
 
 
 def refused(content):
@@ -90,7 +106,8 @@ def test_its_lists_are_those_of_the_code():
     assert SCHEMA["properties"]["policy"]["properties"]["name"]["enum"] == [*POLICIES, USER]
     assert SCHEMA["properties"]["policy"]["properties"]["dtype"]["enum"] == list(DTYPES)
     identity = kinds["identity"]["properties"]
-    for field, known in (("device", DEVICES), ("mode", MODES), ("dtype", DTYPES)):
+    devices = (*DEVICES, *EMULATED_DEVICES)
+    for field, known in (("device", devices), ("mode", MODES), ("dtype", DTYPES)):
         assert identity[field]["enum"] == list(known)
 
 
@@ -111,8 +128,15 @@ def test_it_knows_every_field_of_a_verdict():
 
 @pytest.mark.parametrize(
     "content",
-    [passing(), failing(), verdict_of("fail", PASSED), verdict_of("fail", NAN, first="logits")],
-    ids=["pass", "fail", "fail-of-loading", "fail-with-nan"],
+    [
+        passing(),
+        failing(),
+        verdict_of("fail", PASSED),
+        verdict_of("fail", NAN, first="logits"),
+        emulating(),
+        emulating(PASSED, FAULTY, first="logits", diagnosis=[CAUSE]),
+    ],
+    ids=["pass", "fail", "fail-of-loading", "fail-with-nan", "emulated", "emulated-outside"],
 )
 def test_what_may_be_said(content):
     jsonschema.validate(content, SCHEMA)
@@ -169,6 +193,32 @@ def test_what_contradicts_a_failure_is_refused(name):
     content = copy.deepcopy(failing())
     FAILURES[name](content)
     refused(content)
+
+
+EMULATIONS = {
+    "a pass": lambda v: v.update(verdict="pass"),
+    "a failure": lambda v: v.update(verdict="fail"),
+    "no word of the device": lambda v: v.update(headline="emulated hf32: all is well"),
+    "no section": lambda v: v.update(emulation=None),
+    "the device itself": lambda v: v["identity"]["candidate"].update(device="Ascend"),
+    "a framework": lambda v: v["identity"]["candidate"].update(framework="mindspore"),
+    "no sources": lambda v: v["emulation"]["unit"].update(source=[]),
+    "within although a tap is not": lambda v: v["taps"].append(FAULTY_TAP),
+}
+
+
+@pytest.mark.parametrize("name", EMULATIONS)
+def test_what_an_emulation_may_not_say(name):
+    content = copy.deepcopy(emulating())
+    EMULATIONS[name](content)
+    refused(content)
+
+
+def test_what_ran_may_not_call_itself_emulated():
+    for change in ({"framework": "emulation"}, {"device": "Ascend (emulated)"}):
+        content = copy.deepcopy(passing())
+        content["identity"]["candidate"].update(change)
+        refused(content)
 
 
 def test_what_did_not_run_compared_nothing():

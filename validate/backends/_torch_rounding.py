@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mindport.validate.formula.rounding import EXP_SLOPE, PRECISIONS, ROUNDING
+from mindport.validate.formula.operands import ROUNDING
+from mindport.validate.formula.rounding import EXP_SLOPE, PRECISIONS
 
 # Of a plain sum of n terms, E (error / u)^2 = 0.18 (n / 2 sum(terms^2) + n / 3 sum^2).
 _WALK, _DRIFT = ROUNDING / 2, ROUNDING / 3

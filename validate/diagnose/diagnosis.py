@@ -14,6 +14,7 @@ from mindport.validate.diagnose.alternatives import alternatives
 from mindport.validate.diagnose.causes import UNKNOWN
 from mindport.validate.diagnose.fits import fits
 from mindport.validate.diagnose.scene import Alternative, Scene
+from mindport.validate.emulation.units import find_unit
 from mindport.validate.formula.operations import Setting, evaluate
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
 from mindport.validate.formula.validity import valid_elements
@@ -33,6 +34,8 @@ def diagnose(
     setting: Setting,
     dtype: str,
     tied: frozenset[str] = frozenset(),
+    *,
+    matmul: str | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Return why the taps at fault are wrong, equal causes together.
 
@@ -43,6 +46,7 @@ def diagnose(
         setting: Config, model inputs and parameters of the reference.
         dtype: Of the run.
         tied: Modules of matrices that are the embeddings'.
+        matmul: The matrix unit that may have rounded the products, or None.
     """
     read = tap_reader(candidate)
 
@@ -52,7 +56,9 @@ def diagnose(
             return None
         return array.astype(np.float64)
 
-    scene = Scene(steps, setting, wide, dtype, tied, frozenset(candidate.manifest.unstable))
+    precision = find_unit(matmul).precision if matmul else PRECISIONS[dtype]
+    unstable = frozenset(candidate.manifest.unstable)
+    scene = Scene(steps, setting, wide, dtype, tied, unstable, precision)
     faulty = [tap for tap in taps if not tap.ok and tap.own_fault][:_MOST]
     if not faulty:
         return ()
@@ -143,9 +149,8 @@ def _question(
     valid: np.ndarray,
     scene: Scene,
 ) -> _Question:
-    precision = PRECISIONS[scene.dtype]
     inputs = [_value(name, values, scene) for name in step.inputs]
-    variance = rounding_variance(step, inputs, values[step.tap], scene.setting, precision)
+    variance = rounding_variance(step, inputs, values[step.tap], scene.setting, scene.precision)
     # Errors of the steps before are carried into the last one, at most a few times larger each.
     deviation = np.sqrt(variance) * (1 if len(chain) == 1 else 8 * len(chain) ** 0.5)
     elements = int(np.count_nonzero(np.broadcast_to(

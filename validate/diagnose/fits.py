@@ -10,6 +10,7 @@ from mindport.migrate.architecture import Kind
 from mindport.migrate.computation import Activate, Add, Lookup, Norm, Project, Score, Step
 from mindport.validate.diagnose.attention import mask_alternative
 from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
+from mindport.validate.emulation.formats import FORMATS
 from mindport.validate.formula.operations import (
     lookups,
     normed,
@@ -77,8 +78,7 @@ def _rounded(found: np.ndarray, expected: np.ndarray, scene: Scene) -> Iterator[
             near = (
                 np.abs(found - expected)
                 <= 2 * np.abs(rounded(expected) - expected)
-                + np.abs(expected)
-                * {"float16": 2.0**-10, "bfloat16": 2.0**-7, "tf32": 2.0**-10}[name]
+                + np.abs(expected) * 2 * FORMATS[name].unit
             )
             yield Alternative(
                 "reduced-precision",

@@ -65,14 +65,13 @@ def projection_alternatives(
     yield from _other_rows(operation, values, scene)
     for name in shorter_formats(scene.dtype):
         rounded = rounded_to(name)
-        short = rounded(matrix)
+        short, cut_off = rounded(matrix), rounded(x)
         rest = rounded(np.asarray(bias))
         yield made("reduced-precision", f"the matrix is rounded to {name}", x @ short + bias)
         yield made("reduced-precision", f"matrix and bias are rounded to {name}", x @ short + rest)
-        yield made(
-            "reduced-precision", f"the input is rounded to {name}", rounded(x) @ matrix + bias
-        )
-        both = rounded(x) @ short + bias
+        with np.errstate(invalid="ignore"):  # what the format cannot hold is infinite
+            one, both = cut_off @ matrix + bias, cut_off @ short + bias
+        yield made("reduced-precision", f"the input is rounded to {name}", one)
         yield made("reduced-precision", f"matrix and input are rounded to {name}", both)
     if x.shape[-1] == matrix.shape[1]:
         yield made("missing-operation", "the result is the input", x)

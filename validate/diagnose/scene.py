@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import ml_dtypes
 import numpy as np
 
 from mindport.migrate.computation import Norm, Operation, Project, Step
+from mindport.validate.emulation.formats import FORMATS
 from mindport.validate.formula.operations import Setting, evaluate, part_matrix
+from mindport.validate.formula.rounding import PRECISIONS, Precision
 
 Tap = Callable[[str], "np.ndarray | None"]
 
@@ -42,6 +43,7 @@ class Scene:
         dtype: Of the run.
         tied: Modules of matrices that are the embeddings'.
         unstable: Taps that came out otherwise when the judged run was repeated.
+        precision: How a correct run rounds.
     """
 
     steps: Sequence[Step]
@@ -50,6 +52,7 @@ class Scene:
     dtype: str
     tied: frozenset[str] = frozenset()
     unstable: frozenset[str] = frozenset()
+    precision: Precision = PRECISIONS["float32"]
 
     def step(self, tap: str) -> Step:
         """Return the step that makes a tap."""
@@ -108,27 +111,18 @@ class Scene:
                     yield other, array
 
 
-def tf32(array: np.ndarray) -> np.ndarray:
-    """Round to 10 bits behind the point, as TF32 and HF32 units do, exponents kept."""
-    bits = np.atleast_1d(array).astype(np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x0FFF) + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
-    result: np.ndarray = rounded.view(np.float32).astype(np.float64).reshape(array.shape)
-    return result
-
-
 def rounded_to(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function that rounds float64 to a shorter format and widens it again."""
-    if name == "tf32":
-        return tf32
-    dtype = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}[name]
+    form = FORMATS[name]
 
     def rounded(array: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # what is too large for the format becomes infinite
-            return array.astype(np.float32).astype(dtype).astype(np.float64)
+        return form.round(array.astype(np.float32)).astype(np.float64)
 
     return rounded
 
 
 def shorter_formats(dtype: str) -> tuple[str, ...]:
     """Return the formats that a run of a dtype may have been rounded to by mistake."""
-    return {"float32": ("float16", "bfloat16", "tf32"), "float16": ("bfloat16",)}.get(dtype, ())
+    return {"float32": ("float16", "bfloat16", "tf32", "hf32"), "float16": ("bfloat16",)}.get(
+        dtype, ()
+    )

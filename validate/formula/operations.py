@@ -5,7 +5,7 @@ Shapes: ``hidden`` is (batch, seq, width), ``scores`` (batch, heads, query, key)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,14 @@ from mindport.migrate.computation import (
 from mindport.validate.formula.activations import ACTIVATIONS
 from mindport.validate.formula.validity import visible_keys
 from mindport.validate.formula.weights import Weights
+
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def exact_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return a matrix product, in the dtype of its inputs."""
+    result: np.ndarray = x @ y
+    return result
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,19 @@ class Setting:
         return visible_keys(self.real, causal)
 
 
-def evaluate(step: Step, inputs: Sequence[np.ndarray], setting: Setting) -> np.ndarray:
+def evaluate(
+    step: Step,
+    inputs: Sequence[np.ndarray],
+    setting: Setting,
+    product: Product = exact_product,
+) -> np.ndarray:
     """Return what a step makes of its inputs.
 
     Args:
         step: Which operation.
         inputs: Float64 values of the taps that it reads.
         setting: Config, model inputs and parameters.
+        product: What a matrix product is: exact, or what a matrix unit makes of it.
     """
     operation = step.operation
     result: np.ndarray
@@ -73,16 +87,17 @@ def evaluate(step: Step, inputs: Sequence[np.ndarray], setting: Setting) -> np.n
             shift = setting.weights.get(operation.module, Kind.NORM_BIAS)
             result = normed(inputs[0], float(setting.config[operation.eps])) * scale + shift
         case Project():
-            result = project(operation, inputs[0], setting)
+            result = project(operation, inputs[0], setting, product)
         case Score():
             heads = setting.config[operation.heads]
             query, key = (split_heads(array, heads) for array in inputs)
-            result = scale_of(step, setting, query.shape[-1]) * (query @ key.swapaxes(-1, -2))
+            scores = product(query, key.swapaxes(-1, -2))
+            result = scale_of(step, setting, query.shape[-1]) * scores
         case Softmax():
             result = softmax(inputs[0], setting.visible(operation.causal))
         case Mix():
             heads = setting.config[operation.heads]
-            result = merge_heads(inputs[0] @ split_heads(inputs[1], heads))
+            result = merge_heads(product(inputs[0], split_heads(inputs[1], heads)))
         case Activate():
             result = ACTIVATIONS[function_of(operation, setting)](inputs[0])
         case Add():
@@ -114,11 +129,13 @@ def normed(values: np.ndarray, eps: float) -> np.ndarray:
     return result
 
 
-def project(operation: Project, values: np.ndarray, setting: Setting) -> np.ndarray:
+def project(
+    operation: Project, values: np.ndarray, setting: Setting, product: Product = exact_product
+) -> np.ndarray:
     """Return a matrix product with its bias."""
-    product = picked(values, operation.rows, setting) @ part_matrix(operation, setting)
-    product = product + part_bias(operation, setting)
-    result: np.ndarray = product[..., 0] if operation.squeeze else product
+    x = picked(values, operation.rows, setting)
+    total = product(x, part_matrix(operation, setting)) + part_bias(operation, setting)
+    result: np.ndarray = total[..., 0] if operation.squeeze else total
     return result
 
 

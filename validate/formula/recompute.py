@@ -13,11 +13,12 @@ the value is carried on from the taps before, with copies that are disturbed as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mindport.migrate.computation import Mix, Project, Score, Softmax, Step
+from mindport.validate.formula.operands import Short, operand_variance
 from mindport.validate.formula.operations import Setting, evaluate
 from mindport.validate.formula.rounding import Precision, rounding_variance
 from mindport.validate.formula.validity import valid_elements
@@ -70,6 +71,19 @@ class _Carried:
 
 
 @dataclass(frozen=True)
+class _Variance:
+    """The variance of the error of a step's result.
+
+    Attributes:
+        whole: All of it.
+        local: Without that of inputs that a matrix unit rounds.
+    """
+
+    whole: np.ndarray
+    local: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Course:
     """What all steps have in common, and the taps of a side that are carried on for it."""
 
@@ -78,16 +92,43 @@ class _Course:
     copies: int
     rng: np.random.Generator
 
+    def variance(self, step: Step, values: Sequence[np.ndarray], value: np.ndarray) -> _Variance:
+        """Return the variance of a step's error, given its inputs and its exact result."""
+        short = self.precision.operands
+        plain = replace(self.precision, operands=None)
+        local = rounding_variance(step, values, value, self.setting, plain)
+        if short is None:
+            return _Variance(local, local)
+        return _Variance(local + operand_variance(step, values, self.setting, short), local)
+
     def advance(
-        self, step: Step, before: Sequence[_Carried], variance: np.ndarray, value: np.ndarray
+        self, step: Step, before: Sequence[_Carried], variance: _Variance, value: np.ndarray
     ) -> _Carried:
         """Return the exact result of a step and its disturbed copies."""
         disturbed = []
         for n in range(self.copies):
-            copy = evaluate(step, [b.copies[n] for b in before], self.setting)
+            given = [b.copies[n] for b in before]
+            copy = evaluate(step, given, self.setting, self._product)
             noise = self.rng.standard_normal(copy.shape, np.float32)
-            disturbed.append(copy + np.sqrt(variance) * noise)
+            disturbed.append(copy + np.sqrt(variance.local) * noise)
         return _Carried(value, disturbed)
+
+    def _product(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return a product whose inputs are disturbed as a matrix unit rounds them.
+
+        A rounded matrix is the same for every token. Were its errors drawn per token they would
+        average out where attention mixes tokens, which those of the unit do not.
+        """
+        short = self.precision.operands
+        result: np.ndarray = (
+            x @ y if short is None else self._rounded(x, short) @ self._rounded(y, short)
+        )
+        return result
+
+    def _rounded(self, values: np.ndarray, short: Short) -> np.ndarray:
+        noise = self.rng.standard_normal(values.shape, np.float32)
+        result: np.ndarray = values + np.sqrt(short.variance(values)) * noise
+        return result
 
 
 def recompute(
@@ -117,7 +158,7 @@ def recompute(
         before = [exact[name] for name in step.inputs]
         values = [b.value for b in before]
         value = evaluate(step, values, setting)
-        variance = rounding_variance(step, values, value, setting, precision)
+        variance = course.variance(step, values, value)
         exact[step.tap] = course.advance(step, before, variance, value)
         valid = valid_elements(step, setting.real, value.shape)
         isolated = {}
@@ -139,7 +180,7 @@ def _isolate(
     tap: Tap,
     carried: dict[str, _Carried],
     exact: Mapping[str, _Carried],
-    variance: np.ndarray,
+    variance: _Variance,
     valid: np.ndarray,
     course: _Course,
 ) -> View | None:
@@ -158,11 +199,11 @@ def _isolate(
     values = [b.value for b in before]
     value = evaluate(step, values, course.setting)
     if not _shares_errors(step, values, [exact[name].value for name in step.inputs]):
-        variance = rounding_variance(step, values, value, course.setting, course.precision)
+        variance = course.variance(step, values, value)
     has = tap(step.tap)
     usable = has is not None and has.shape == value.shape and bool(np.isfinite(has).all())
     if direct and usable:
-        return View(value, np.sqrt(variance))
+        return View(value, np.sqrt(variance.whole))
     result = course.advance(step, before, variance, value)
     if not usable:
         carried[step.tap] = result

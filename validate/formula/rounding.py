@@ -29,11 +29,13 @@ from mindport.migrate.computation import (
     Step,
 )
 from mindport.validate.formula.activations import gelu_argument
+from mindport.validate.formula.operands import ROUNDING, Short, operand_variance, squares
 from mindport.validate.formula.operations import (
     Setting,
     function_of,
     lookups,
     merge_heads,
+    part_bias,
     part_matrix,
     picked,
     scale_of,
@@ -41,9 +43,6 @@ from mindport.validate.formula.operations import (
     sum_of,
 )
 
-# E d^2 / u^2 of one rounding: d is uniform in +-u 2^e / x, x log-uniform in [2^e, 2^(e+1)), which
-# gives 1/3 times the mean of (2^e / x)^2 = 3 / (8 ln 2).
-ROUNDING = 3 / (8 * np.log(2)) / 3
 # What a correct function of one variable may be off, in units in the last place: the limits that
 # the OpenCL C specification sets for single precision (section on relative error as ULPs). The
 # exponential is the exception: its limit is 3, but MindSpore's CPU softmax was seen up to 34 off,
@@ -61,11 +60,15 @@ class Precision:
         inner: Unit roundoff inside a kernel: of its sums and functions. Other values between
             may be stored, since not every framework fuses a softmax or a norm into one kernel.
         smallest: Below this magnitude numbers lose digits, or are flushed to zero.
+        operands: How a matrix unit rounds the inputs of its products; None takes them as they are.
+        products: How it rounds their sums; None leaves them as they were added.
     """
 
     unit: float
     inner: float
     smallest: float
+    operands: Short | None = None
+    products: Short | None = None
 
     @property
     def stored(self) -> float:
@@ -82,6 +85,10 @@ class Precision:
         """Variance of the error next to zero: there the spacing is fixed, or all is flushed."""
         spacing = (self.smallest * 2 * self.unit) ** 2
         return spacing + self.smallest**2 if self.unit == self.inner else spacing
+
+    def of_output(self, values: np.ndarray) -> np.ndarray | float:
+        """Return the variance of what a matrix unit does to the sums of products."""
+        return self.products.variance(values) if self.products else 0.0
 
     def ulps(self, function: str) -> float:
         """Return the variance of the relative error of a function of one variable."""
@@ -117,6 +124,8 @@ def rounding_variance(
         Like ``value``; never zero, so that a quotient by it is finite.
     """
     variance = _variance(step, inputs, value, setting, precision)
+    if precision.operands is not None:
+        variance = variance + operand_variance(step, inputs, setting, precision.operands)
     result: np.ndarray = variance + precision.underflow
     return result
 
@@ -145,28 +154,26 @@ def _variance(
             product = _product(x, matrix, precision)
             if operation.squeeze:
                 product = product[..., 0]
-            result = product + stored * value * value  # stored again with the bias
+            # The unit's own output is without the bias, or with it where the two are one kernel.
+            bare = value - part_bias(operation, setting)
+            output = precision.of_output(np.maximum(np.abs(bare), np.abs(value)))
+            result = product + output + stored * value * value  # stored again with the bias
         case Score() as operation:
             query, key = (split_heads(a, setting.config[operation.heads]) for a in inputs)
             query = query * scale_of(step, setting, query.shape[-1])
             product = _product(query, key.swapaxes(-1, -2), precision)
             # Scaled before the product (every term is rounded) or after it; then the mask.
-            terms = _squares(query) @ _squares(key).swapaxes(-1, -2)
-            result = product + stored * (terms + 2 * value * value)
+            terms = squares(query) @ squares(key).swapaxes(-1, -2)
+            result = product + precision.of_output(value) + stored * (terms + 2 * value * value)
         case Softmax() as operation:
             result = _softmax(inputs[0], value, setting.visible(operation.causal), precision)
         case Mix() as operation:
             values = split_heads(inputs[1], setting.config[operation.heads])
             result = merge_heads(_product(inputs[0], values, precision))
+            result = result + precision.of_output(value)
         case Activate() as operation:
             result = _activation(function_of(operation, setting), inputs[0], value, precision)
     return result
-
-
-def _squares(array: np.ndarray) -> np.ndarray:
-    # A variance is needed to a few per cent: float32 halves the time of the product.
-    narrow = array.astype(np.float32)
-    return narrow * narrow
 
 
 def _product(x: np.ndarray, matrix: np.ndarray, precision: Precision) -> np.ndarray:

@@ -10,12 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.report.emulation import print_emulation
 from mindport.validate.report.gradients import print_gradients
 from mindport.validate.report.prompts import print_prompts
 from mindport.validate.verdict import TapResult, Verdict
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
            "uninformative": "[bold yellow]UNINFORMATIVE [/]",
+           "emulated": "[bold yellow]EMULATED [/]",
            "not-run": "[bold yellow]NOT RUN [/]"}  # fmt: skip
 
 
@@ -47,6 +49,9 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     if verdict.prompts is not None:
         console.print()
         print_prompts(console, verdict.prompts)
+    if verdict.emulation is not None:
+        console.print()
+        print_emulation(console, verdict.emulation)
     console.print()
     for notice in verdict.notices:
         console.print(f"[yellow]note [/]{escape(notice)}")

@@ -1,0 +1,1 @@
+"""Matrix units that round their inputs: what they do, a run as if on one, what to expect of it."""
