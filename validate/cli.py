@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err, out
+from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DEVICES, DTYPES, MODES
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
-from mindport.validate.report.json import write_verdict
-from mindport.validate.report.terminal import print_verdict
+from mindport.validate.recording.command import recording_commands
+from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.selftest.command import selftest
 from mindport.validate.tolerance import POLICIES
@@ -31,6 +31,8 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate bert --checkpoint random --size base         full size, no download
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
   validate bert --gradients                             the backward pass as well
+  validate record gpt2 --device Ascend -o capture       one side, where the device is
+  validate compare reference capture                    two recorded sides, judged
 
 Exit codes: 0 pass, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
@@ -109,6 +111,10 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      show_default=True, help="The candidate's mode."),
         click.Option(["--python"], metavar="PATH", help="The candidate's interpreter."),
         click.Option(["--reference-python"], metavar="PATH", help="The reference's interpreter."),
+        click.Option(["--reference-capture"], type=path, metavar="DIR",
+                     help="Use a recorded reference (validate record) instead of running it."),
+        click.Option(["--candidate-capture"], type=path, metavar="DIR",
+                     help="The same for the candidate."),
         click.Option(["--threads"], type=click.IntRange(min=1), help="CPU threads for each side."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=default.timeout,
                      show_default=True, help="Seconds that a side may take."),
@@ -125,15 +131,7 @@ def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) ->
     else:
         with status:
             verdict = validate(request, lambda words: status.update(words))
-    written = write_verdict(report, verdict) if report is not None else None
-    console = out()
-    if quiet:
-        console.print(f"{verdict.verdict}: {escape(verdict.headline)}", soft_wrap=True)
-    else:
-        print_verdict(console, verdict)
-        if written is not None:
-            console.print(f"wrote {escape(str(written))}", soft_wrap=True)
-    return verdict.exit_code
+    return show_verdict(verdict, report, quiet=quiet)
 
 
 @click.command()
@@ -192,3 +190,5 @@ main = ByArchitecture(
 )  # fmt: skip
 main.add_command(taps)
 main.add_command(selftest)
+for recording_command in recording_commands(_parameters):
+    main.add_command(recording_command)

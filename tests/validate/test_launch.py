@@ -200,7 +200,7 @@ DAMAGES = {
     "NaN in the manifest": ("sed -i 's/1.0/NaN/' {0}/manifest.json", "NaN, which is no number"),
     "no manifest": ("rm {0}/manifest.json", "cannot be read"),
     "no taps": ("rm {0}/taps.safetensors", "taps.safetensors is missing"),
-    "another tap": ("sed -i 's/\"logits\"/\"pooler\"/' {0}/manifest.json", "lacks pooler"),
+    "another tap": ('sed -i \'s/"logits"/"pooler"/\' {0}/manifest.json', "lacks pooler"),
     "a field less": ("sed -i '/\"weights\"/d' {0}/manifest.json", "cannot be read"),
 }
 
@@ -231,7 +231,9 @@ def test_an_oracle_that_was_asked_for_must_be_there(interpreter, tmp_path):
 
 
 def test_garbage_on_stdout_is_shown_harmlessly(interpreter, tmp_path):
-    script = "head -c 200000 /dev/zero | tr '\\0' 'x'; printf '\\n\\033[2J\\377\\000bell\\a\\n'; exit 4"
+    script = (
+        "head -c 200000 /dev/zero | tr '\\0' 'x'; printf '\\n\\033[2J\\377\\000bell\\a\\n'; exit 4"
+    )
     result = run(interpreter(script), tmp_path)
     assert max(map(len, result.last_lines)) <= 400
     assert all(line.isprintable() for line in result.last_lines)
