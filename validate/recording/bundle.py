@@ -102,9 +102,9 @@ def _members(
     ]
     members += _source()
     members.append(("requirements.txt", _pins(needs).encode()))
+    files = {name: _sha256(source, work) for name, source in members}
     if carry:
         members += [(f"weights/{file.name}", file) for file in weights]
-    files = {name: _sha256(source, work) for name, source in members}
     given = request.candidate_checkpoint
     job = {
         "schema": SCHEMA,

@@ -97,6 +97,8 @@ def new_folder(destination: Path) -> Iterator[Path]:
         work.mkdir()
         yield work
         check_free(destination)
+        for file in files_below(work):
+            file.chmod(0o644)  # safetensors writes for its owner alone
         work.rename(destination)
     except OSError as error:
         raise DestinationError(
