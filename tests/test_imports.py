@@ -114,6 +114,8 @@ def run_without_frameworks(*argv):
         ("validate",),
         ("validate", "bert"),
         ("validate", "taps"),
+        ("validate", "record", "gpt2"),
+        ("validate", "compare"),
         ("prompts",),
     ],
     ids="-".join,

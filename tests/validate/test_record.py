@@ -236,6 +236,29 @@ def test_orders_that_cannot_be_met(reference, tmp_path, argv, said):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--candidate-capture", "REFERENCE"), "was recorded as a reference"),
+        (("--reference-capture", "CANDIDATE"), "was recorded as a candidate"),
+        (("--reference-capture", "REFERENCE", "--dtype", "float16"), "Add --dtype float32"),
+        (("--reference-capture", "REFERENCE", "--atol", "-1"), "at least 0"),
+        (("--reference-capture", "REFERENCE", "--batch", "3"), "--batch is settled"),
+    ],
+)
+def test_recorded_sides_that_cannot_take_a_place(reference, candidate, argv, said):
+    places = {"REFERENCE": str(reference), "CANDIDATE": str(candidate)}
+    done = CliRunner().invoke(main, ["gpt2", *(places.get(word, word) for word in argv)])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+
+
+def test_two_recorded_sides_in_place_of_both_runs(reference, candidate):
+    argv = ["--reference-capture", str(reference), "--candidate-capture", str(candidate)]
+    done = CliRunner().invoke(main, ["gpt2", *argv, "--quiet"])
+    assert done.output.startswith("pass: "), done.output
+
+
 def test_nothing_is_overwritten(tmp_path):
     done = CliRunner().invoke(main, ["record", "gpt2", "-o", str(tmp_path)])
     assert done.exit_code == 2

@@ -11,7 +11,7 @@ from mindport.migrate.errors import MindportError
 from mindport.validate.conclusion import Subject, conclude
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
-from mindport.validate.recording.record import Recorded, open_recorded
+from mindport.validate.recording.record import Recorded, Side, open_recorded
 from mindport.validate.recording.running import Order, try_to_record
 from mindport.validate.recording.sources import find_weights
 from mindport.validate.request import Request
@@ -95,32 +95,48 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
     Raises:
         MindportError: If the request or its files are not usable; nothing was judged.
     """
-    sides = {"reference": request.reference_capture, "candidate": request.candidate_capture}
     given = None if request.checkpoint == Request.checkpoint else request.checkpoint
     yardstick = Yardstick(given, request.policy, request.atol, request.rtol)
+    choose_policy(request.dtype, request.policy, request.atol, request.rtol)  # before anything runs
+    reference, candidate = request.reference_capture, request.candidate_capture
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
-        for side, path in sides.items():
-            if path is not None:
-                continue
-            other = request.candidate_capture or request.reference_capture
-            order = Order(
-                request,
-                side="reference" if side == "reference" else "candidate",
-                case=other,
-                checkpoint=given,
-            )
-            outcome = try_to_record(order, Path(scratch) / side, stage)
-            if isinstance(outcome, NotRun):
-                work = Path(scratch) / "unpacked"
-                recorded = open_recorded(other, work) if other else None
-                if recorded is None:
-                    raise MindportError("No side is recorded.")
-                return not_run(recorded.case.case, [outcome], recorded.record.notices)
-            sides[side] = outcome
-        reference, candidate = sides["reference"], sides["candidate"]
+        work = Path(scratch)
+        if reference is None and candidate is not None:
+            made = _run_other("reference", request, candidate, given, work, stage)
+            if isinstance(made, Verdict):
+                return made
+            reference = made
+        elif candidate is None and reference is not None:
+            made = _run_other("candidate", request, reference, given, work, stage)
+            if isinstance(made, Verdict):
+                return made
+            candidate = made
         if reference is None or candidate is None:
-            raise MindportError("A side is missing.")
+            raise MindportError("No side is recorded.", "Name one with --reference-capture.")
         return compare_recorded(reference, candidate, yardstick, stage)
+
+
+def _run_other(
+    side: Side, request: Request, recorded: Path, given: str | None, work: Path, stage: Stage
+) -> Path | Verdict:
+    """Run the side that is not recorded, and return where it lies, or that it could not run."""
+    other = open_recorded(recorded, work / "unpacked")
+    if other.record.side == side:
+        option = "candidate" if side == "reference" else "reference"
+        raise MindportError(
+            f"{recorded} was recorded as a {side}.",
+            f"It is no {option}: name it with --{side}-capture.",
+        )
+    if other.record.dtype != request.dtype:
+        raise MindportError(
+            f"{recorded} ran in {other.record.dtype}, and {request.dtype} is asked for.",
+            f"Add --dtype {other.record.dtype}.",
+        )
+    order = Order(request, side, case=recorded, checkpoint=given)
+    outcome = try_to_record(order, work / side, stage)
+    if isinstance(outcome, NotRun):
+        return not_run(other.case.case, [outcome], other.record.notices)
+    return outcome
 
 
 def _unasked(ours: Recorded, theirs: Recorded) -> tuple[str, ...]:
