@@ -115,6 +115,8 @@ def run_without_frameworks(*argv):
         ("validate", "bert"),
         ("validate", "taps"),
         ("validate", "doctor"),
+        ("validate", "record", "gpt2"),
+        ("validate", "compare"),
         ("prompts",),
     ],
     ids="-".join,

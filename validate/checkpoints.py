@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,23 +230,60 @@ def candidate_folder(prepared: Prepared, given: Path | None, dialect: str, work:
         if dialect == prepared.plan.source.name:
             return Candidate(prepared.source.folder, (), "the reference's own files")
         return Candidate(port(prepared, work / "candidate"), (), "ported on the fly")
+    plan = prepared.plan
+    source = {sha256_of(file) for file in prepared.source.reader.files}
+    config_path = prepared.source.config_path
+    return given_candidate(
+        given, dialect, GivenFor(plan.architecture, plan.config, config_path, source), work
+    )
+
+
+@dataclass(frozen=True)
+class GivenFor:
+    """What weights that are given for the judged side are held against.
+
+    Attributes:
+        architecture: What they are to be.
+        config: The reference's, resolved.
+        config_path: Its file, for weights that lie without one.
+        source: sha256 of the reference's weights files.
+    """
+
+    architecture: Architecture
+    config: Mapping[str, Any]
+    config_path: Path | None
+    source: Collection[str]
+
+
+def given_candidate(given: Path, dialect: str, against: GivenFor, work: Path) -> Candidate:
+    """Return weights that are in the candidate's layout already.
+
+    Args:
+        given: Where they lie.
+        dialect: The layout that the candidate's backend loads.
+        against: What the reference runs.
+        work: Where to write.
+
+    Raises:
+        MindportError: If they are not in that layout.
+    """
     checkpoint = open_checkpoint(given)
-    architecture, names = prepared.plan.architecture, checkpoint.reader.infos
+    architecture, names = against.architecture, checkpoint.reader.infos
     for other in DIALECTS.values():
         if other.name != dialect and holds_embeddings(architecture, names, other):
             raise CheckpointError(
                 f"{given} is in {other.name}'s layout; the candidate's backend loads {dialect}'s.",
                 f"Port it first: migrate {architecture.name} {given} DST",
             )
-    notices = _provenance_notices(checkpoint, prepared)
+    notices = _provenance_notices(checkpoint, against.source)
     if checkpoint.path.is_file() or checkpoint.config_path is None:
-        config = checkpoint.config_path or prepared.source.config_path
+        config = checkpoint.config_path or against.config_path
         return Candidate(_gather(checkpoint, config, work / "candidate"), notices, str(given))
-    notices += _config_notices(read_config_file(checkpoint.config_path), prepared)
+    notices += _config_notices(read_config_file(checkpoint.config_path), against)
     return Candidate(checkpoint.folder, notices, str(given))
 
 
-def _provenance_notices(checkpoint: Checkpoint, prepared: Prepared) -> tuple[str, ...]:
+def _provenance_notices(checkpoint: Checkpoint, source: Collection[str]) -> tuple[str, ...]:
     if checkpoint.manifest_path is None:
         return (f"{checkpoint.path} has no manifest: where it came from is not known",)
     notices = [
@@ -254,14 +291,13 @@ def _provenance_notices(checkpoint: Checkpoint, prepared: Prepared) -> tuple[str
         for name in changed_files(checkpoint.folder)
     ]
     ported_from = set(read_manifest(checkpoint.manifest_path)["source"]["files"].values())
-    if ported_from != {sha256_of(file) for file in prepared.source.reader.files}:
+    if ported_from != set(source):
         notices.append("the candidate was ported from other weights than the reference runs")
     return tuple(notices)
 
 
-def _config_notices(config: Mapping[str, Any], prepared: Prepared) -> tuple[str, ...]:
-    ours = resolve_config(prepared.plan.architecture, config)
-    theirs = prepared.plan.config
+def _config_notices(config: Mapping[str, Any], against: GivenFor) -> tuple[str, ...]:
+    ours, theirs = resolve_config(against.architecture, config), against.config
     return tuple(
         f"config.json differs: {name} is {theirs[name]!r} for the reference, {ours[name]!r} for "
         "the candidate"

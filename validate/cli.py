@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err, out
+from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.devices import DeviceName
@@ -19,8 +19,8 @@ from mindport.validate.emulation.units import UNITS
 from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
-from mindport.validate.report.json import write_verdict
-from mindport.validate.report.terminal import print_verdict
+from mindport.validate.recording.command import recording_commands
+from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.selftest.command import selftest
 from mindport.validate.tolerance import POLICIES
@@ -37,6 +37,8 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate bert --gradients                             the backward pass as well
   validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
   validate gpt2 --emulate ascend-fp16                   what to expect of a device
+  validate record gpt2 --device Ascend -o capture       one side, where the device is
+  validate compare reference capture                    two recorded sides, judged
 
 Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
 side could not run.
@@ -127,6 +129,10 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      help="The candidate's interpreter.  [default: this one, or the backend's "
                      "own environment (validate env)]"),
         click.Option(["--reference-python"], metavar="PATH", help="The reference's interpreter."),
+        click.Option(["--reference-capture"], type=path, metavar="DIR",
+                     help="Use a recorded reference (validate record) instead of running it."),
+        click.Option(["--candidate-capture"], type=path, metavar="DIR",
+                     help="The same for the candidate."),
         click.Option(["--threads"], type=click.IntRange(min=1), help="CPU threads for each side."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=default.timeout,
                      show_default=True, help="Seconds that a side may take."),
@@ -143,15 +149,7 @@ def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) ->
     else:
         with status:
             verdict = validate(request, lambda words: status.update(words))
-    written = write_verdict(report, verdict) if report is not None else None
-    console = out()
-    if quiet:
-        console.print(f"{verdict.verdict}: {escape(verdict.headline)}", soft_wrap=True)
-    else:
-        print_verdict(console, verdict)
-        if written is not None:
-            console.print(f"wrote {escape(str(written))}", soft_wrap=True)
-    return verdict.exit_code
+    return show_verdict(verdict, report, quiet=quiet)
 
 
 @click.command()
@@ -212,3 +210,5 @@ main.add_command(taps)
 main.add_command(selftest)
 main.add_command(env)
 main.add_command(doctor)
+for recording_command in recording_commands(_parameters):
+    main.add_command(recording_command)

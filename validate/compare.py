@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -44,6 +44,7 @@ def compare_captures(
     *,
     required: Collection[str],
     details: Collection[str] = (),
+    views: Iterable[Recomputed] | None = None,
 ) -> Iterator[TapResult]:
     """Compare every tap that a step makes, in network order.
 
@@ -55,14 +56,17 @@ def compare_captures(
         policy: Chooses the tolerance of each tap.
         required: Taps that the candidate must have; one that it lacks is a failure.
         details: Taps that lie inside a block or head.
+        views: What the taps should be; by default they are recomputed.
 
     Raises:
         FormulaError: If the formula is not that of the oracle.
     """
     sides = {"reference": tap_reader(reference), "candidate": tap_reader(candidate)}
     asked = set(reference.manifest.taps)
-    copies = _copies(steps, setting)
-    for item in recompute(steps, setting, sides, policy.precision, copies=copies):
+    if views is None:
+        copies = count_copies(steps, setting)
+        views = recompute(steps, setting, sides, policy.precision, copies=copies)
+    for item in views:
         name = item.step.tap
         found = {side: read(name) for side, read in sides.items()}
         if name not in asked and found["candidate"] is None:
@@ -79,7 +83,7 @@ def compare_captures(
         yield _compare(item, reference, candidate, sides, setting, policy, detail=name in details)
 
 
-def _copies(steps: Sequence[Step], setting: Setting) -> int:
+def count_copies(steps: Sequence[Step], setting: Setting) -> int:
     """Return how many disturbed copies run along: many where it costs little."""
     widths = 0
     for step in steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 
 from mindport.migrate.errors import (
     EXIT_USAGE,
+    CheckpointError,
     EnvironmentUnavailableError,
     MindportError,
 )
@@ -24,9 +24,13 @@ from mindport.validate.capture import Capture
 from mindport.validate.case import Run
 from mindport.validate.environments.code import isolated
 from mindport.validate.environments.finding import backend_python, is_managed
+from mindport.validate.guard import PARENT, kill_group
+from mindport.validate.integrity import DamagedCaptureError, read_capture
 from mindport.validate.worker import failure_path
 
-_LAST_LINES = 8
+_LAST_LINES, _LINE = 8, 400
+_TAIL_BYTES = 1 << 16  # of a log that may be of any size
+_POLL = 0.05  # seconds
 # Frameworks log on start-up; only an error is of interest, and it is reported by us.
 _QUIET = {"GLOG_v": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -139,7 +143,8 @@ def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
 
 
 def _environment(inherited: Mapping[str, str], job: Job) -> dict[str, str]:
-    variables = {**_QUIET, **inherited, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    forced = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+    variables = {**_QUIET, **inherited, **forced}
     return isolated(variables, job.folder) if is_managed(job.python) else variables
 
 
@@ -150,27 +155,54 @@ def _log(job: Job) -> Path:
 def _finish(
     job: Job, process: subprocess.Popen[bytes], deadline: float, timeout: float
 ) -> list[Outcome]:
-    late = False
+    late = not _ended(process, deadline)
+    _stop(process)
+    return [_outcome(job, number, process.returncode, timeout if late else None)
+            for number in range(len(job.runs))]  # fmt: skip
+
+
+def _outcome(job: Job, number: int, code: int, timeout: float | None) -> Outcome:
+    """Return what became of a run.
+
+    Args:
+        job: The worker's.
+        number: Of the run.
+        code: What the worker ended with.
+        timeout: What it was allowed, if that was too little.
+    """
+    run, folder = job.runs[number], job.capture(number)
+    if failure_path(folder).is_file():
+        return _failure(job, run, failure_path(folder))
+    if folder.is_dir():
+        try:
+            if job.read is not Capture:
+                outcome: Outcome = job.read(folder)
+                return outcome
+            return read_capture(folder, oracle=run.oracle, gradients=run.gradients)
+        except (CheckpointError, DamagedCaptureError) as error:
+            return NotRun(
+                job.side,
+                f"The {run.backend} worker left a damaged capture: {error.message}.",
+                "Its last lines follow. Is the disk full, or the framework broken?",
+                _tail(job),
+            )
+    return _too_late(job, run, timeout) if timeout is not None else _died(job, run, code)
+
+
+def _failure(job: Job, run: Run, path: Path) -> NotRun:
     try:
-        process.wait(max(deadline - time.monotonic(), 0.01))
-    except subprocess.TimeoutExpired:
-        late = True
-        _stop(process)
-    outcomes: list[Outcome] = []
-    for number, run in enumerate(job.runs):
-        failure = failure_path(job.capture(number))
-        if failure.is_file():
-            said = json.loads(failure.read_text(encoding="utf-8"))
-            if said["exit_code"] == EXIT_USAGE:
-                raise MindportError(said["message"], said["hint"])
-            outcomes.append(NotRun(job.side, said["message"], said["hint"]))
-        elif job.capture(number).is_dir():
-            outcomes.append(job.read(job.capture(number)))
-        elif late:
-            outcomes.append(_too_late(job, run, timeout))
-        else:
-            outcomes.append(_died(job, run, process.returncode))
-    return outcomes
+        said = json.loads(path.read_text(encoding="utf-8"))
+        code, message, hint = said["exit_code"], str(said["message"]), str(said["hint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return NotRun(
+            job.side,
+            f"The {run.backend} worker failed, and what it left to say why cannot be read.",
+            "Its last lines follow.",
+            _tail(job),
+        )
+    if code == EXIT_USAGE:
+        raise MindportError(message, hint)
+    return NotRun(job.side, message, hint)
 
 
 def _too_late(job: Job, run: Run, timeout: float) -> NotRun:
@@ -192,25 +224,45 @@ def _died(job: Job, run: Run, code: int) -> NotRun:
             f"Install it there: {job.python} -m pip install mindport.",
         )
     if code < 0:
-        name = signal.Signals(-code).name
+        name = _signal_name(-code)
         memory = " (out of memory, perhaps)" if name == "SIGKILL" else ""
         how = f"was killed by {name}{memory}"
     else:
         how = f"ended with exit code {code}"
+        how += " and left no capture" if code == 0 else ""
     return NotRun(job.side, f"The {run.backend} worker {how}.", "Its last lines follow.", last)
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 def _tail(job: Job) -> tuple[str, ...]:
-    text = _log(job).read_text(encoding="utf-8", errors="replace")
-    return tuple(line for line in text.splitlines() if line.strip())[-_LAST_LINES:]
+    """Return the last lines of a log that may hold anything."""
+    with _log(job).open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+        text = file.read().decode("utf-8", errors="replace")
+    lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())
+    return tuple(line[:_LINE].rstrip() for line in lines if line.strip())[-_LAST_LINES:]
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait for a process, but leave it to be reaped: until then its number is its own."""
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """End a process with whatever it has started, even if it has ended itself."""
+    if process.returncode is None:
+        kill_group(process.pid)
+        process.wait()
 
 
 def find_python(path: str | None, backend: str = "") -> Path:

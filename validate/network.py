@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mindport.migrate.architecture import network_order
+from mindport.migrate.architecture import Architecture, Head, network_order
 from mindport.migrate.computation import Step, network_steps
 from mindport.migrate.expected import is_tied
 from mindport.migrate.porting import Prepared
 from mindport.validate.formula.operations import Setting
-from mindport.validate.formula.weights import Weights
+from mindport.validate.formula.weights import AbsentWeights, Weights
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,30 @@ def describe_network(prepared: Prepared, inputs: Mapping[str, np.ndarray], dtype
         dtype: Of the run.
     """
     plan = prepared.plan
-    layers = plan.config[plan.architecture.layers]
     weights = Weights(plan.architecture, plan.head, plan.config, prepared.source, dtype)
+    return outline_network(plan.architecture, plan.head, plan.config, inputs, weights)
+
+
+def outline_network(
+    architecture: Architecture,
+    head: Head,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, np.ndarray],
+    weights: Weights | None = None,
+) -> Network:
+    """Return the mathematics of a network; without weights it cannot be computed.
+
+    Args:
+        architecture: The description.
+        head: Its head.
+        config: The resolved config.
+        inputs: The model's inputs.
+        weights: The parameters.
+    """
+    layers = config[architecture.layers]
     return Network(
-        steps=tuple(network_steps(plan.head.steps, layers)),
-        setting=Setting(plan.config, inputs, weights),
-        details=frozenset(t.name for t in network_order(plan.head.taps, layers) if t.detail),
-        tied=frozenset(t.parameter.module for t in plan.head.tied if is_tied(t, plan.config)),
+        steps=tuple(network_steps(head.steps, layers)),
+        setting=Setting(config, inputs, weights or AbsentWeights()),
+        details=frozenset(t.name for t in network_order(head.taps, layers) if t.detail),
+        tied=frozenset(t.parameter.module for t in head.tied if is_tied(t, config)),
     )

@@ -46,6 +46,8 @@ class Request:
         gradients: Whether to compare the loss and the gradient of every parameter too.
         allow_missing: Whether to run both sides with the initial values of what the checkpoint
             lacks.
+        reference_capture: A recorded reference to be used instead of a run.
+        candidate_capture: The same for the candidate.
     """
 
     architecture: str
@@ -80,3 +82,5 @@ class Request:
     taps_file: Path | None = None
     gradients: bool = False
     allow_missing: bool = False
+    reference_capture: Path | None = None
+    candidate_capture: Path | None = None

@@ -7,8 +7,11 @@ if it dies, nothing.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.locate import open_checkpoint
@@ -41,25 +45,56 @@ from mindport.validate.case import (
 )
 from mindport.validate.formula.validity import valid_elements
 from mindport.validate.gradient_capture import Oracle, measure, save_gradients
+from mindport.validate.guard import watch_parent
 from mindport.validate.metrics import rms
 from mindport.validate.prompting.rows import ask
 
 
 def main(*pairs: str) -> int:
     """Run one case after the other and return the exit code of the first that failed."""
+    watch_parent()
     runs = zip(pairs[::2], pairs[1::2], strict=True)
     codes = [_guarded(run_file, Path(capture)) for run_file, capture in runs]
     return next((code for code in codes if code), 0)
 
 
 def _guarded(run_file: str, folder: Path) -> int:
+    part = _part(folder)
     try:
         _work(Run.load(Path(run_file)), folder)
     except MindportError as error:
-        failure = {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}
-        failure_path(folder).write_text(json.dumps(failure), encoding="utf-8")
-        return error.exit_code
-    return 0
+        failure = error
+    except MemoryError:
+        failure = EnvironmentUnavailableError(
+            "The worker ran out of memory.",
+            "Run a smaller case (--batch, --length, --blocks-only), or use a larger machine.",
+        )
+    except (OSError, SafetensorError) as error:
+        if not _disk_is_full(error):
+            raise
+        failure = EnvironmentUnavailableError(
+            f"The disk is full: there is no room for the capture in {folder.parent}.",
+            "Free some space, or set TMPDIR to a place that has it.",
+        )
+    else:
+        return 0
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # first, so that there is room to say why
+    content = {"exit_code": failure.exit_code, "message": failure.message, "hint": failure.hint}
+    written = folder.with_name(f"{folder.name}.saying")
+    written.write_text(json.dumps(content), encoding="utf-8")
+    written.rename(failure_path(folder))
+    return failure.exit_code
+
+
+def _part(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.part")
+
+
+def _disk_is_full(error: OSError | SafetensorError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error) or f"os error {errno.ENOSPC}" in str(error)
 
 
 def failure_path(capture: Path) -> Path:
@@ -77,7 +112,7 @@ def _work(run: Run, folder: Path) -> None:
     ran = time.perf_counter()
     again = hash_arrays(session.forward(inputs)) if case.taps else {}
     first = hash_arrays(taps)
-    part = folder.with_name(f"{folder.name}.part")
+    part = _part(folder)
     part.mkdir(parents=True)
     prompts = None
     if case.prompts:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
+from mindport.validate import worker as worker_module
 from mindport.validate.backend import Identity, LoadReport
-from mindport.validate.capture import Capture, CaptureManifest, save_capture
+from mindport.validate.capture import SCHEMA, Capture, CaptureManifest, save_capture
 from mindport.validate.case import Run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 
@@ -157,7 +164,7 @@ def test_an_interpreter_that_cannot_be_started(tmp_path):
 def test_a_capture_of_another_version_is_not_read(tmp_path):
     ready = ready_capture(tmp_path)
     manifest = ready / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema": 3', '"schema": 1'))
+    manifest.write_text(manifest.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
     with pytest.raises(ValueError, match="another version"):
         Capture(ready)
 
@@ -167,3 +174,133 @@ def test_finding_an_interpreter(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(EnvironmentUnavailableError, match="There is no Python"):
             find_python(str(path))
+
+
+def test_a_hidden_grandchild_of_a_worker_that_ended_is_stopped(interpreter, tmp_path):
+    pid_file = tmp_path / "child"
+    run(interpreter(f"sleep 300 & echo $! > {pid_file}; exit 0"), tmp_path)
+    assert gone(int(pid_file.read_text()))
+
+
+def gone(pid):
+    for _ in range(100):
+        stat = Path(f"/proc/{pid}/stat")
+        try:
+            if stat.read_text().split()[2] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+DAMAGES = {
+    "truncated": ("truncate -s -4 {0}/taps.safetensors", "cannot be read"),
+    "empty manifest": (": > {0}/manifest.json", "cannot be read"),
+    "NaN in the manifest": ("sed -i 's/1.0/NaN/' {0}/manifest.json", "NaN, which is no number"),
+    "no manifest": ("rm {0}/manifest.json", "cannot be read"),
+    "no taps": ("rm {0}/taps.safetensors", "taps.safetensors is missing"),
+    "another tap": ('sed -i \'s/"logits"/"pooler"/\' {0}/manifest.json', "lacks pooler"),
+    "a field less": ("sed -i '/\"weights\"/d' {0}/manifest.json", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_capture_is_not_run_with_a_reason(interpreter, tmp_path, damage):
+    command, said = DAMAGES[damage]
+    folder = tmp_path / "candidate-0-capture"
+    copy = f"cp -r {ready_capture(tmp_path)} {folder}; {command.format(folder)}; echo last words"
+    result = run(interpreter(copy), tmp_path)
+    assert isinstance(result, NotRun)
+    assert said in result.reason
+    assert result.last_lines == ("last words",)
+
+
+def test_a_tap_in_another_dtype_is_not_run(interpreter, tmp_path):
+    save_capture(tmp_path / "wide", MANIFEST, {"logits": np.ones((1, 2))})
+    result = run(interpreter(f"cp -r {tmp_path}/wide {tmp_path}/candidate-0-capture"), tmp_path)
+    assert "stored as F32" in result.reason
+
+
+def test_an_oracle_that_was_asked_for_must_be_there(interpreter, tmp_path):
+    ready = ready_capture(tmp_path)
+    script = interpreter(f"cp -r {ready} {tmp_path}/reference-0-capture")
+    job = Job("reference", (replace(RUN, oracle=True),), script, tmp_path)
+    (result,) = run_jobs([job], 20.0)["reference"]
+    assert "oracle.safetensors is missing" in result.reason
+
+
+def test_garbage_on_stdout_is_shown_harmlessly(interpreter, tmp_path):
+    script = (
+        "head -c 200000 /dev/zero | tr '\\0' 'x'; printf '\\n\\033[2J\\377\\000bell\\a\\n'; exit 4"
+    )
+    result = run(interpreter(script), tmp_path)
+    assert max(map(len, result.last_lines)) <= 400
+    assert all(line.isprintable() for line in result.last_lines)
+    assert "bell" in result.last_lines[-1]
+
+
+def test_an_unreadable_failure_is_still_a_failure(interpreter, tmp_path):
+    script = f"echo '{{' > {tmp_path}/candidate-0-capture.failure.json; echo why; exit 3"
+    result = run(interpreter(script), tmp_path)
+    assert "cannot be read" in result.reason
+    assert result.last_lines == ("why",)
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """Run the true worker in this process, with a session that raises."""
+
+    def run_worker(error):
+        def work(*_):
+            part = tmp_path / "c.part"
+            part.mkdir()
+            (part / "half").write_text("x")
+            raise error
+
+        monkeypatch.setattr(worker_module, "_work", work)
+        RUN.save(tmp_path / "run.json")
+        code = worker_module.main(str(tmp_path / "run.json"), str(tmp_path / "c"))
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["c.failure.json", "run.json"]
+        return code, json.loads((tmp_path / "c.failure.json").read_text())["message"]
+
+    return run_worker
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (SafetensorError("IoError: No space left on device (os error 28)"), "disk is full"),
+    ],
+    ids=["memory", "disk", "disk-in-safetensors"],
+)
+def test_a_worker_says_what_it_ran_out_of(worker, error, said):
+    code, message = worker(error)
+    assert code == 3
+    assert said in message
+
+
+def test_a_worker_ends_when_its_starter_is_killed(tmp_path):
+    """With its children; nobody is left to stop them."""
+    code = (
+        "import os, subprocess, sys, time; from mindport.validate.guard import watch_parent;"
+        "child = subprocess.Popen(['sleep', '300']);"
+        "open(sys.argv[1], 'w').write(f'{os.getpid()} {child.pid}\\n');"
+        "watch_parent(); time.sleep(300)"
+    )
+    starter = (
+        "import subprocess, sys, os; os.environ['MINDPORT_PARENT'] = str(os.getpid());"
+        "subprocess.Popen([sys.executable, '-c', *sys.argv[1:]], start_new_session=True).wait()"
+    )
+    pids = tmp_path / "pids"
+    process = subprocess.Popen([sys.executable, "-c", starter, code, str(pids)])
+    for _ in range(300):
+        if pids.is_file() and pids.read_text().endswith("\n"):
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)  # the watch is on
+    process.kill()
+    process.wait()
+    assert all(gone(int(pid)) for pid in pids.read_text().split())

@@ -92,3 +92,13 @@ class Weights:
     def _key(self, module: str, kind: Kind) -> tuple[str, Kind]:
         below = (self._head.prefix + module, kind)
         return below if below in self._names else (module, kind)
+
+
+class AbsentWeights(Weights):
+    """Stands for weights that are not at hand; nothing can be recomputed with it."""
+
+    def __init__(self) -> None:
+        self._names, self._cache = {}, OrderedDict()
+
+    def _key(self, module: str, kind: Kind) -> tuple[str, Kind]:
+        raise KeyError(f"{module} ({kind.value}): the weights are not at hand")

@@ -21,12 +21,14 @@ from mindport.prompts.learning.training import Training
 from mindport.prompts.learning.variants import Disturbed, Reordered
 from mindport.validate.backend import load_backend
 from mindport.validate.case import Run, load_case
+from mindport.validate.guard import watch_parent
 from mindport.validate.learning.work import Learned, load_work
 from mindport.validate.worker import failure_path
 
 
 def main(run_file: str, folder: str) -> int:
     """Train and return the exit code."""
+    watch_parent()
     try:
         _work(Run.load(Path(run_file)), Path(folder))
     except MindportError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mindport.migrate.architecture import network_order
+from mindport.migrate.architecture import Head, network_order
 from mindport.migrate.errors import CheckpointError, MindportError
 from mindport.migrate.porting import Prepared, port
 from mindport.validate.capture import Capture
@@ -95,10 +95,9 @@ def own_weights(
     return Candidate(given, (), str(given))
 
 
-def final_taps(prepared: Prepared) -> tuple[str, ...]:
+def final_taps(head: Head, layers: int) -> tuple[str, ...]:
     """Return the taps that any port must have: what the network returns."""
-    plan = prepared.plan
-    taps = network_order(plan.head.taps, plan.config[plan.architecture.layers])
+    taps = network_order(head.taps, layers)
     return tuple(tap.name for tap in taps if tap.output) or (taps[-1].name,)
 
 

@@ -10,9 +10,9 @@ from mindport.migrate.console import write_whole
 from mindport.migrate.errors import DestinationError, EnvironmentUnavailableError
 from mindport.validate.case import Run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
+from mindport.validate.making import make_case
 from mindport.validate.own.candidate import own_backend, own_files, own_weights
 from mindport.validate.own.places import Place, write_places
-from mindport.validate.pipeline import make_case
 from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
 

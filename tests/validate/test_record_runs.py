@@ -1,0 +1,104 @@
+"""Recorded runs of the true frameworks: elsewhere, carried, and put in the place of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mindport.validate.cli import main
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.mindspore,
+    pytest.mark.xdist_group("frameworks"),
+    pytest.mark.usefixtures("frameworks"),
+]
+CASE = ("--checkpoint", "random", "--batch", "2", "--length", "8", "--gradients")
+
+
+def run(*argv):
+    done = CliRunner().invoke(main, [str(word) for word in argv])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded") / "reference"
+    done = run("record", "gpt2", "--reference", *CASE, "-o", folder)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def refusing(tmp_path, *names):
+    """Return an environment in which some modules are not there, for workers too."""
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {names!r}:\n"
+        "            raise ImportError(name + ' is not there')\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+    )
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{inherited}"}
+
+
+def test_a_candidate_is_recorded_where_there_is_no_torch(reference, tmp_path):
+    out = tmp_path / "capture"
+    done = subprocess.run(
+        [sys.executable, "-m", "mindport.validate", "record", "gpt2", "--case", str(reference),
+         "-o", str(out)],
+        env=refusing(tmp_path, "torch", "transformers"), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = tmp_path / "report"
+    done = run("compare", reference, out, "--report", report)
+    assert done.exit_code == 0, done.output
+    verdict = json.loads((report / "verdict.json").read_text())
+    assert verdict["identity"]["candidate"]["framework"] == "mindspore"
+    assert verdict["gradients"] is not None
+    assert "random" in verdict["checkpoint"]["reference"]["origin"]
+    # The candidate's place can be taken by what was recorded, and then torch alone runs.
+    assert run("gpt2", "--reference-capture", reference, "--candidate-capture", out,
+               "--quiet").output.startswith("pass: ")  # fmt: skip
+
+
+def test_a_job_runs_with_little_more_than_mindspore(reference, tmp_path):
+    job, capture = tmp_path / "job.zip", tmp_path / "capture.zip"
+    done = run("bundle", "gpt2", "--case", reference, "--mode", "graph", "-o", job)
+    assert done.exit_code == 0, done.output
+    absent = ("torch", "transformers", "click", "rich", "yaml", "tokenizers")
+    carried = subprocess.run(
+        [sys.executable, str(job), "-o", str(capture)], env=refusing(tmp_path, *absent),
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert carried.returncode == 0, carried.stderr
+    assert "ran mindspore" in carried.stdout
+    done = run("compare", reference, capture, "--quiet")
+    assert done.output.startswith("pass: "), done.output
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["capture.zip", "hook", "job.zip"]
+
+
+def test_a_recorded_reference_takes_the_place_of_a_run(reference):
+    done = run("gpt2", "--reference-capture", reference, "--quiet")
+    assert (done.exit_code, done.output[:6]) == (0, "pass: "), done.output
+
+
+def test_an_absent_device_is_not_run(reference, tmp_path):
+    out = tmp_path / "out"
+    done = run("record", "gpt2", "--case", reference, "--device", "Ascend", "-o", out)
+    assert done.exit_code == 3
+    assert "Ascend" in done.output
+    assert not out.exists()
+    done = run("gpt2", "--reference-capture", reference, "--device", "Ascend")
+    assert done.exit_code == 3
+    assert "NOT RUN" in done.output
