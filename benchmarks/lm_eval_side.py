@@ -21,7 +21,7 @@ def main() -> None:
     answers = sys.stdout
     sys.stdout = sys.stderr  # the harness prints
     import torch
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
@@ -33,18 +33,15 @@ def main() -> None:
     print(json.dumps(about), file=answers, flush=True)
     for line in sys.stdin:
         name = json.loads(line)["task"]
-        task = load_one(manager, name)  # reads the data
+        loaded = manager.load([name])  # reads the data
+        loaded["tasks"][name].set_config(key="num_fewshot", value=0)
         started, used = time.perf_counter(), time.process_time()
-        found = simple_evaluate(model=model, tasks=[task], bootstrap_iters=0, log_samples=True)
+        # simple_evaluate would look at git, pip and the processor too.
+        found = evaluate(lm=model, task_dict=loaded, bootstrap_iters=0, log_samples=True)
         seconds, used = time.perf_counter() - started, time.process_time() - used
         (samples,) = found["samples"].values()
         rows = {sample["doc"]["id"]: read_sample(sample) for sample in samples}
         print(json.dumps({"seconds": seconds, "cpu": used, "rows": rows}), file=answers, flush=True)
-
-
-def load_one(manager: Any, name: str) -> Any:
-    """Return one task with its data."""
-    return manager.load([name])["tasks"][name]
 
 
 def read_sample(sample: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,12 @@ Allocate = Callable[[tuple[int, int, int]], np.ndarray]
 
 
 class PromptModel(Protocol):
-    """What a backend gives: rows of logits, and nothing else."""
+    """What a backend gives: rows of logits, and nothing else.
+
+    One for which a new width costs nothing may say so with an attribute ``any_width = True``; its
+    batches are then only as wide as their longest prompt. For others the plan's widths are kept,
+    which are few, so that graphs are compiled for few shapes.
+    """
 
     def answer(
         self, inputs: Mapping[str, np.ndarray], positions: np.ndarray, past: Any = None
@@ -106,7 +111,10 @@ def _planned(plan: Plan, model: PromptModel, items: Collection[int]) -> Any:
         kept = np.array([i for i, item in enumerate(batch.items) if int(item) in items], np.int64)
         if not kept.size:
             continue
-        ids, lengths = batch.input_ids[kept], batch.lengths[kept]
+        lengths = batch.lengths[kept]
+        exact = getattr(model, "any_width", False)
+        width = int(lengths.max()) if exact else batch.input_ids.shape[1]
+        ids = batch.input_ids[kept, :width]
         past = None
         width = ids.shape[1]  # what continues the prompts is given its room later
         if prefix is not None:
@@ -117,7 +125,7 @@ def _planned(plan: Plan, model: PromptModel, items: Collection[int]) -> Any:
         rows, past = model.answer(fed, batch.positions[kept], past)
         yield from _rows_of(batch, kept, rows)
         if longest:
-            yield from _continued(plan, model, batch, kept, sequences, past)
+            yield from _continued(plan, model, batch, kept, width, sequences, past)
 
 
 def _rows_of(batch: Batch, kept: np.ndarray, rows: np.ndarray) -> Any:
@@ -131,6 +139,7 @@ def _continued(
     model: PromptModel,
     batch: Batch,
     kept: np.ndarray,
+    width: int,
     sequences: list[np.ndarray],
     past: Any,
 ) -> Any:
@@ -139,7 +148,7 @@ def _continued(
     ids = np.full((len(sequences), longest), plan.pad_id, np.int64)
     for place, sequence in enumerate(sequences):
         ids[place, : len(sequence)] = sequence
-    count, width, start = len(sequences), batch.input_ids.shape[1], plan.prefix.size
+    count, start = len(sequences), plan.prefix.size
     own = np.repeat(np.arange(len(kept)), count)  # (batch * count,), the prompt of each
     cache = model.select(past, own, longest)
     fed_ids = np.tile(ids, (len(kept), 1))

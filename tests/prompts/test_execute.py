@@ -297,6 +297,22 @@ def text_before(example, shots):
     return "".join(parts) + f"{' '.join(example.text.split())} It was"
 
 
+@pytest.mark.parametrize("words", ["one", "beginnings"])
+@pytest.mark.parametrize("shots", [0, 2])
+def test_a_model_of_any_width_is_fed_no_more_than_the_longest_prompt(
+    task, bpe, wordpiece, words, shots
+):
+    for tokenizer in (bpe, wordpiece):
+        plan = planned(task, tokenizer, words, shots=SHOTS if shots else None, batch_size=2)
+        usual, exact = network(plan), network(plan)
+        exact.any_width = True
+        rows = run_plan(plan, usual, allocate=float64)
+        equal(run_plan(plan, exact, allocate=float64), rows)
+        saved = sum(b.lengths.size * (b.input_ids.shape[1] - b.lengths.max()) for b in plan.batches)
+        assert saved > 0
+        assert usual.tokens - exact.tokens == saved
+
+
 @pytest.mark.parametrize("shots", [Shots(), SHOTS], ids=["zero", "shots"])
 @pytest.mark.parametrize("normalize", ["none", "tokens", "characters"])
 def test_words_follow_the_chain_rule(task, bpe, shots, normalize):

@@ -23,6 +23,8 @@ class TorchPrompts:
         head: Its description.
     """
 
+    any_width = True
+
     def __init__(self, torch: Any, model: Any, head: Head) -> None:
         self._torch, self._model, self._head = torch, model, head
         self._logits = head.output_of("logits")
