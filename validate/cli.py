@@ -13,7 +13,7 @@ from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
-from mindport.validate.devices import DeviceName
+from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
 from mindport.validate.environments.command import env

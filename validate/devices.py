@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import click
-
 from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.validate.case import DEVICES
 
@@ -67,20 +65,3 @@ def parse_device(text: str) -> Device:
             raise MindportError(f"{text!r} is not a device: there is one CPU.", "Write CPU.")
         index = None
     return Device(kind, index)
-
-
-class DeviceName(click.ParamType):
-    """A device on the command line; its value is the text that :class:`Device` prints."""
-
-    name = "device"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name as the rest of the program writes it."""
-        try:
-            return str(parse_device(value))
-        except MindportError as error:
-            self.fail(str(error), param, ctx)
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return what stands in the help."""
-        return "CPU|GPU|Ascend[:N]"

@@ -10,7 +10,8 @@ import pytest
 from mindport.migrate.errors import EXIT_ENVIRONMENT, EnvironmentUnavailableError, MindportError
 from mindport.validate.backends import _mindspore_device, _torch_device
 from mindport.validate.case import DEVICES
-from mindport.validate.devices import Device, DeviceName, parse_device
+from mindport.validate.device_option import DeviceName
+from mindport.validate.devices import Device, parse_device
 from mindport.validate.doctor.absence import device_absent
 from mindport.validate.doctor.machine import look_at_machine, look_for_ascend, look_for_cuda
 

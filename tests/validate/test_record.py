@@ -244,6 +244,7 @@ def test_orders_that_cannot_be_met(reference, tmp_path, argv, said):
         (("--reference-capture", "REFERENCE", "--dtype", "float16"), "Add --dtype float32"),
         (("--reference-capture", "REFERENCE", "--atol", "-1"), "at least 0"),
         (("--reference-capture", "REFERENCE", "--batch", "3"), "--batch is settled"),
+        (("--reference-capture", "REFERENCE", "--emulate", "ascend-fp16"), "both sides in one run"),
     ],
 )
 def test_recorded_sides_that_cannot_take_a_place(reference, candidate, argv, said):

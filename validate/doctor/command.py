@@ -8,7 +8,8 @@ import click
 from rich.status import Status
 
 from mindport.migrate.console import command, err, out
-from mindport.validate.devices import DeviceName, parse_device
+from mindport.validate.device_option import DeviceName
+from mindport.validate.devices import parse_device
 from mindport.validate.doctor.environment import find_environment
 from mindport.validate.doctor.examination import TIMEOUT, examine
 from mindport.validate.doctor.finding import BACKENDS, Job

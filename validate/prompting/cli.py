@@ -14,7 +14,7 @@ from mindport.migrate.console import command, err, out, write_report
 from mindport.prompts import PromptParity
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
-from mindport.validate.devices import DeviceName
+from mindport.validate.device_option import DeviceName
 from mindport.validate.prompting.asking import Question
 from mindport.validate.prompting.compare import compare_runs
 from mindport.validate.prompting.run import PromptRequest, PromptRun, run_prompts

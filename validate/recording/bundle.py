@@ -65,7 +65,8 @@ def make_bundle(order: Order, output: Path, stage: Callable[[str], None] = lambd
     check_free(output)
     backend = backend_of(order)
     check_mode(backend, order.request.mode)
-    needs = {**_ALWAYS, **_NEEDS.get(load_backend(backend).FRAMEWORK, {})}
+    framework = load_backend(backend).FRAMEWORK
+    needs = {**_ALWAYS, **_NEEDS.get(framework, {framework: framework})}
     part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

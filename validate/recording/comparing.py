@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mindport.migrate.errors import MindportError
@@ -95,6 +95,10 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
     Raises:
         MindportError: If the request or its files are not usable; nothing was judged.
     """
+    if request.emulate is not None:
+        raise MindportError(
+            "--emulate needs both sides in one run.", "Leave out the recorded side."
+        )
     given = None if request.checkpoint == Request.checkpoint else request.checkpoint
     yardstick = Yardstick(given, request.policy, request.atol, request.rtol)
     choose_policy(request.dtype, request.policy, request.atol, request.rtol)  # before anything runs
@@ -131,6 +135,16 @@ def _run_other(
         raise MindportError(
             f"{recorded} ran in {other.record.dtype}, and {request.dtype} is asked for.",
             f"Add --dtype {other.record.dtype}.",
+        )
+    if side == "reference":  # what is said of the candidate does not concern it
+        request = replace(
+            request,
+            device=request.reference_device,
+            backend=Request.backend,
+            mode=Request.mode,
+            candidate=None,
+            candidate_checkpoint=None,
+            taps_file=None,
         )
     order = Order(request, side, case=recorded, checkpoint=given)
     outcome = try_to_record(order, work / side, stage)

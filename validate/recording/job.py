@@ -13,6 +13,7 @@ from typing import Any
 from mindport.migrate.errors import EXIT_ENVIRONMENT, DestinationError, MindportError
 from mindport.validate.backend import check_mode
 from mindport.validate.case import Run
+from mindport.validate.devices import parse_device
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.recording.archive import files_below, write_zip
 from mindport.validate.recording.record import CAPTURE, CASE, Record, check_free, seal
@@ -46,7 +47,7 @@ def _run(
     run = Run(
         settled["backend"],
         str(weights.resolve()),
-        asked["device"],
+        str(parse_device(asked["device"])),
         settled["dtype"],
         asked["mode"],
         str((folder / CASE).resolve()),
