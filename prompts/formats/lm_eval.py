@@ -63,6 +63,10 @@ def read(path: Path, *, text: str | None = None, root: Path | None = None) -> Pr
     notes += [f"The key {key!r}." for key in content if key not in _USED]
     version, more = _version(content)
     source, missing = _data(content)
+    instruction = file.text(content.get("description") or "", "description", empty=True)
+    delimiter = _delimiter(file, content, "fewshot_delimiter", "\n\n")
+    if instruction and not instruction.endswith(delimiter):
+        notes.append("That nothing stands behind the description: here the delimiter follows it.")
     try:
         template, field, jinja = _prompt(file, content, text)
         return PromptSpec(
@@ -71,8 +75,8 @@ def read(path: Path, *, text: str | None = None, root: Path | None = None) -> Pr
             templates=dict.fromkeys(SHAPES, template),
             label_words=dict(zip(choice.names or labels, words, strict=True)),
             normalize=normalize,
-            instruction=file.text(content.get("description") or "", "description", empty=True),
-            shot_delimiter=_delimiter(file, content, "fewshot_delimiter", "\n\n"),
+            instruction=instruction.removesuffix(delimiter),
+            shot_delimiter=delimiter,
             data=DataSource(
                 file=source,
                 text=field,

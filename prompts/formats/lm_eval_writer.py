@@ -52,8 +52,9 @@ def write(spec: PromptSpec, path: Path) -> tuple[str, ...]:
         "doc_to_choice": list(words.values()),
         "target_delimiter": gap,
     }
-    if spec.instruction:
-        content["description"] = spec.instruction
+    if spec.instruction:  # nothing follows it there; here the delimiter does
+        delimiter = "\n" if spec.shot_delimiter is None else spec.shot_delimiter
+        content["description"] = spec.instruction + delimiter
     if spec.shot_delimiter is not None:
         content["fewshot_delimiter"] = spec.shot_delimiter
     content |= {

@@ -63,7 +63,7 @@ def test_all_that_is_carried_over(write):
             ),
         )
     )
-    assert (spec.instruction, spec.shot_delimiter) == ("Judge.\n\n", "\n")
+    assert (spec.instruction, spec.shot_delimiter) == ("Judge.\n", "\n")  # which follows it here
     assert spec.templates["prefix"] == "[X][Z]"
     assert spec.label_words["yes"] == (LabelWord("yes", True),)
     assert (spec.data.text, spec.data.label) == ("question", "answer")
@@ -152,6 +152,7 @@ def test_what_is_written_is_read_back(tmp_path):
     )
     assert write_task(spec, tmp_path / "films.yaml") == ()
     content = yaml.safe_load((tmp_path / "films.yaml").read_text())
+    assert content["description"] == "Judge.\n\n\n"  # ours, and the delimiter that follows it
     assert content["doc_to_text"] == "{{title}}: {{body}}\nIt was"
     assert content["doc_to_target"] == "{{['neg', 'pos'].index(y)}}"
     back = read(tmp_path / "films.yaml", text="body")
