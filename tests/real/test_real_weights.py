@@ -89,5 +89,7 @@ def test_real_mlm_head_answers_the_same(real, tmp_path):
     done = run("bert", "--checkpoint", real, "--prompts", "topic", "--report", tmp_path)
     assert done.exit_code == 0, done.output
     prompts = json.loads((tmp_path / "verdict.json").read_text())["prompts"]
-    assert prompts["agreement"] == 1
-    assert prompts["informative"]
+    figures = {level["name"]: level["figures"] for level in prompts["levels"]}
+    assert prompts["status"] == "pass"
+    assert figures["decisions"]["agreement"] == 1
+    assert prompts["power"]["informative"]

@@ -218,7 +218,7 @@ def test_names_are_unique():
 @pytest.mark.xdist_group("more-frameworks")
 def test_the_backend_breaks_what_a_run_asks_for(ported, monkeypatch):
     # A device can be chosen once in a process, and other tests share this one.
-    monkeypatch.setattr("mindport.validate.backends._mindspore_run._select_device", lambda *_: None)
+    monkeypatch.setattr("mindport.validate.backends._mindspore_run.select_device", lambda *_: None)
     fault = find_fault("relu-for-gelu")
     right = ported(fault, "bert")
     case = Case("bert", "mlm", 0, tuple(right.taps), {}, False)
