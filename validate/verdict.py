@@ -147,16 +147,16 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data (``validate/verdict.schema.json``)."""
-        content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
+        content: dict[str, Any] = plain({"schema": SCHEMA, **asdict(self)})
         return content
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn tuples into lists and non-finite numbers, which JSON lacks, into None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.validate.learning.verdict import LearningVerdict
+from mindport.validate.report.ending import print_ending
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
            "not-run": "[bold yellow]NOT RUN [/]"}  # fmt: skip
@@ -46,15 +47,9 @@ def print_learning(console: Console, verdict: LearningVerdict) -> None:
         console.print()
         console.print(_measures(verdict.parity))
         _print_answers(console, verdict)
-    console.print()
-    for notice in verdict.notices:
-        console.print(f"[yellow]note [/]{escape(notice)}")
-    console.print(f"{_BADGES[verdict.verdict]}{escape(verdict.headline)}")
-    for reason in verdict.not_run:
-        if reason["hint"]:
-            console.print(f"[bold]try: [/]{escape(reason['hint'])}")
-        for line in reason["last_lines"]:
-            console.print(f"  | {escape(line)}")
+    print_ending(
+        console, _BADGES[verdict.verdict], verdict.headline, verdict.notices, verdict.not_run
+    )
 
 
 def _measures(parity: Mapping[str, Any]) -> Table:

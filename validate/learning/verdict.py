@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mindport.validate.verdict import EXIT_CODES, Status
+from mindport.validate.verdict import EXIT_CODES, Status, plain
 
 SCHEMA = 1
 
@@ -53,15 +52,5 @@ class LearningVerdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as data for JSON; what is not finite is None."""
-        content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
+        content: dict[str, Any] = plain({"schema": SCHEMA, **asdict(self)})
         return content
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.report.emulation import print_emulation
+from mindport.validate.report.ending import print_ending
 from mindport.validate.report.gradients import print_gradients
 from mindport.validate.report.prompts import print_prompts
 from mindport.validate.verdict import TapResult, Verdict
@@ -52,15 +53,9 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     if verdict.emulation is not None:
         console.print()
         print_emulation(console, verdict.emulation)
-    console.print()
-    for notice in verdict.notices:
-        console.print(f"[yellow]note [/]{escape(notice)}")
-    console.print(f"{_BADGES[verdict.verdict]}{escape(verdict.headline)}")
-    for reason in verdict.not_run:
-        if reason["hint"]:
-            console.print(f"[bold]try: [/]{escape(reason['hint'])}")
-        for line in reason["last_lines"]:
-            console.print(f"  | {escape(line)}")
+    print_ending(
+        console, _BADGES[verdict.verdict], verdict.headline, verdict.notices, verdict.not_run
+    )
 
 
 def _identity_line(identity: Mapping[str, Any]) -> str:
