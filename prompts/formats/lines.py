@@ -3,12 +3,75 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mindport.migrate.errors import MindportError
-from mindport.prompts.formats.files import read_text
-from mindport.prompts.formats.spec import LabelWord, PromptSpec, check_text
+from mindport.prompts.formats.files import publish, read_text
+from mindport.prompts.formats.spec import (
+    LabelWord,
+    PromptSpec,
+    by_shape,
+    check_text,
+    with_words,
+)
+
+
+def read_lines(
+    path: Path,
+    parse: Callable[[str], str],
+    separator: str,
+    verbalizer: Path | None,
+    choice: int,
+) -> PromptSpec:
+    """Return a template of a file of lines, with the words of another.
+
+    Args:
+        path: One template a line.
+        parse: Makes our template of a line.
+        separator: What stands between a label and its words.
+        verbalizer: One label a line; None for a template alone.
+        choice: Which template, from 0.
+
+    Raises:
+        MindportError: If a file is not so; the message gives the line.
+    """
+    number, line = pick_line(path, choice)
+    try:
+        spec = PromptSpec(safe_name(path), templates=by_shape(parse(line)))
+    except MindportError as error:
+        raise located(path, number, error) from None
+    if verbalizer is None:
+        return spec
+    words = PromptSpec(str(verbalizer), label_words=read_label_lines(verbalizer, separator))
+    return with_words(spec, words)
+
+
+def write_lines(
+    spec: PromptSpec, path: Path, write: Callable[[str], str], separator: str, labels: Path
+) -> tuple[str, ...]:
+    """Write each template that differs on its line, and the labels in a file of their own.
+
+    Args:
+        spec: What to write.
+        path: The templates.
+        write: Makes a line of our template.
+        separator: What stands between a label and its words.
+        labels: The file of the labels, written if there are any.
+
+    Returns:
+        What the files cannot hold, one sentence each.
+
+    Raises:
+        DestinationError: If a file exists or cannot be written.
+        MindportError: If a template or a word cannot be written so.
+    """
+    templates, lost = list_templates(spec)
+    files = {path: "".join(f"{write(template)}\n" for template in templates)}
+    if spec.label_words:
+        files[labels] = label_lines(spec, separator)
+    publish(files)
+    return (*lost, *lost_settings(spec))
 
 
 def pick_line(path: Path, choice: int) -> tuple[int, str]:

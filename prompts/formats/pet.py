@@ -6,26 +6,9 @@ import re
 from pathlib import Path
 
 from mindport.migrate.errors import MindportError
-from mindport.prompts.formats.files import publish
 from mindport.prompts.formats.format import Format
-from mindport.prompts.formats.lines import (
-    label_lines,
-    list_templates,
-    located,
-    lost_settings,
-    pick_line,
-    read_label_lines,
-    refuse_marks,
-    safe_name,
-)
-from mindport.prompts.formats.spec import (
-    Piece,
-    PromptSpec,
-    by_shape,
-    join_template,
-    split_template,
-    with_words,
-)
+from mindport.prompts.formats.lines import read_lines, refuse_marks, write_lines
+from mindport.prompts.formats.spec import Piece, PromptSpec, join_template, split_template
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
 _NAMES = {"MASK": Piece("answer"), "textA": Piece("text"), "textB": Piece("field", "text_b")}
@@ -42,15 +25,7 @@ def read(path: Path, *, verbalizer: Path | None = None, choice: int = 0) -> Prom
     Raises:
         MindportError: If a file is not so; the message gives the line.
     """
-    number, line = pick_line(path, choice)
-    try:
-        spec = PromptSpec(safe_name(path), templates=by_shape(_parse(line)))
-    except MindportError as error:
-        raise located(path, number, error) from None
-    if verbalizer is None:
-        return spec
-    words = PromptSpec(str(verbalizer), label_words=read_label_lines(verbalizer, "\t"))
-    return with_words(spec, words)
+    return read_lines(path, _parse, "\t", verbalizer, choice)
 
 
 def write(spec: PromptSpec, path: Path, *, verbalizer: Path | None = None) -> tuple[str, ...]:
@@ -68,13 +43,8 @@ def write(spec: PromptSpec, path: Path, *, verbalizer: Path | None = None) -> tu
         DestinationError: If a file exists or cannot be written.
         MindportError: If a template or a word cannot be written so.
     """
-    templates, lost = list_templates(spec)
-    files = {path: "".join(f"{_write(template)}\n" for template in templates)}
-    if spec.label_words:
-        target = verbalizer or path.with_name(f"{path.stem}_verbalizer.txt")
-        files[target] = label_lines(spec, "\t")
-    publish(files)
-    return (*lost, *lost_settings(spec))
+    beside = path.with_name(f"{path.stem}_verbalizer.txt")
+    return write_lines(spec, path, _write, "\t", verbalizer or beside)
 
 
 def _parse(line: str) -> str:

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mindport.migrate.errors import MindportError
-from mindport.prompts.formats.files import publish
 from mindport.prompts.formats.format import Format
-from mindport.prompts.formats.lines import (
-    label_lines,
-    list_templates,
-    located,
-    lost_settings,
-    pick_line,
-    read_label_lines,
-    refuse_marks,
-    safe_name,
-)
-from mindport.prompts.formats.spec import PromptSpec, by_shape, with_words
+from mindport.prompts.formats.lines import read_lines, refuse_marks, write_lines
+from mindport.prompts.formats.spec import PromptSpec
 
 _SEPARATOR = ": "
 
@@ -33,15 +22,7 @@ def read(path: Path, *, verbalizer: Path | None = None, choice: int = 0) -> Prom
     Raises:
         MindportError: If a file is not so; the message gives the line.
     """
-    number, line = pick_line(path, choice)
-    try:
-        spec = PromptSpec(safe_name(path), templates=by_shape(line))
-    except MindportError as error:
-        raise located(path, number, error) from None
-    if verbalizer is None:
-        return spec
-    words = PromptSpec(str(verbalizer), label_words=read_label_lines(verbalizer, _SEPARATOR))
-    return with_words(spec, words)
+    return read_lines(path, str, _SEPARATOR, verbalizer, choice)
 
 
 def write(spec: PromptSpec, path: Path, *, verbalizer: Path | None = None) -> tuple[str, ...]:
@@ -59,14 +40,13 @@ def write(spec: PromptSpec, path: Path, *, verbalizer: Path | None = None) -> tu
         DestinationError: If a file exists or cannot be written.
         MindportError: If a template has several lines, or a word cannot be written.
     """
-    templates, lost = list_templates(spec)
-    refuse_marks(templates, ("\n", "\r"))
-    files = {path: "".join(f"{template}\n" for template in templates)}
-    if spec.label_words:
-        target = verbalizer or path.with_name(f"{path.stem}.labels.txt")
-        files[target] = label_lines(spec, _SEPARATOR)
-    publish(files)
-    return (*lost, *lost_settings(spec))
+    beside = path.with_name(f"{path.stem}.labels.txt")
+    return write_lines(spec, path, _checked, _SEPARATOR, verbalizer or beside)
+
+
+def _checked(template: str) -> str:
+    refuse_marks((template,), ("\n", "\r"))
+    return template
 
 
 def _looks_like(path: Path, text: str) -> bool:

@@ -46,9 +46,13 @@ def device_absent(
 
 def ways_on(device: Device) -> str:
     """Return what can be done without a device."""
-    ways = ["Record it on a machine that has it: validate record …"]
+    ways = [
+        "Make a case here (validate case ARCHITECTURE -o case), record it on a machine that has "
+        f"the device (validate record ARCHITECTURE --case case --device {device} -o capture), and "
+        "give it back with --candidate-capture capture"
+    ]
     if device.kind == "Ascend":
-        ways.append("predict it here: --emulate ascend-fp16")
+        ways.append("predict it here with --emulate ascend-fp16")
     return f"{'; or '.join(ways)}."
 
 

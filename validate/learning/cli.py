@@ -14,7 +14,8 @@ from mindport.migrate.console import command, err, out
 from mindport.prompts.learning.methods import method_names
 from mindport.prompts.learning.settings import PLACES, SCHEDULES, LearningSettings
 from mindport.validate.backend import backend_names
-from mindport.validate.case import DEVICES, MODES
+from mindport.validate.case import MODES
+from mindport.validate.device_option import DeviceName
 from mindport.validate.learning.pipeline import learn as learn_prompt
 from mindport.validate.learning.report import print_learning
 from mindport.validate.learning.request import LearnRequest
@@ -118,7 +119,7 @@ def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, .
 )
 @click.option(
     "--device",
-    type=click.Choice(DEVICES, case_sensitive=False),
+    type=DeviceName(),
     default=_REQUEST.device,
     show_default=True,
     help="The candidate's device.",

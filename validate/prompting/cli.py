@@ -15,6 +15,8 @@ from mindport.prompts import PromptParity
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.device_option import DeviceName
+from mindport.validate.emulation.asking import BACKEND as EMULATED
+from mindport.validate.own.candidate import BACKEND as OWN
 from mindport.validate.prompting.asking import Question
 from mindport.validate.prompting.compare import compare_runs
 from mindport.validate.prompting.run import PromptRequest, PromptRun, run_prompts
@@ -40,7 +42,8 @@ _path = click.Path(path_type=Path)
 @click.option("--head", help="The head; by default the checkpoint's.")
 @click.option(
     "--backend",
-    type=click.Choice(backend_names()),
+    # The others need more than a name: a network of the user's own, a unit to emulate.
+    type=click.Choice([name for name in backend_names() if name not in (OWN, EMULATED)]),
     default=PromptRequest.backend,
     show_default=True,
     help="What runs the model.",

@@ -262,12 +262,12 @@ def _publish(request: PromptRequest, ready: _Ready, capture: Capture, folder: Pa
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         ready.plan.save(work / "plan")
-        shutil.copytree(capture.folder, work / "capture")
         with (work / "samples.jsonl").open("w", encoding="utf-8") as file:
             for line in sample_lines(ready.plan, scores, rows, prompts, tokenizer):
                 file.write(f"{line}\n")
         text = json.dumps(summary, indent=2, ensure_ascii=False)
         (work / "run.json").write_text(text + "\n", encoding="utf-8")
+        shutil.move(capture.folder, work / "capture")  # last: rows may be of any size
         work.chmod(0o755)
         work.rename(folder)
     except OSError as error:
