@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from mindport.migrate.porting import port, prepare
 from mindport.validate import Request, Verdict, embedded_checkpoint, validate
-from mindport.validate.report.terminal import print_verdict
+from mindport.validate.report.forms.terminal import print_verdict
 
 HERE = Path(__file__).parent.absolute()
 
