@@ -57,4 +57,5 @@ def _choose(errors: np.ndarray) -> np.ndarray:
     """Return positions: evenly spaced ones, and those of the largest errors."""
     even = np.linspace(0, errors.size - 1, min(_EVEN, errors.size)).astype(np.int64)
     worst = np.argpartition(errors, -min(_WORST, errors.size))[-_WORST:]
-    return np.unique(np.concatenate([even, worst]))
+    chosen: np.ndarray = np.unique(np.concatenate([even, worst]))
+    return chosen

@@ -117,8 +117,8 @@ class Verdict:
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.
         not_compared: Taps that were to be captured and were not compared.
-        sample: Some elements of the output, by side (:func:`mindport.validate.sample.sample_output`),
-            or None.
+        sample: Some elements of the output, by side
+            (:func:`mindport.validate.sample.sample_output`), or None.
         mapping: What became of every tensor of the port that gave the candidate its weights, or
             None where that is not known.
         made: Which mindport wrote this, when (UTC), and the command that does it again.

@@ -165,7 +165,8 @@ def _bundle(
               "[default: derived, from the float64 oracle and the noise floor]")  # fmt: skip
 @click.option("--atol", type=float, help="Absolute tolerance, instead of a policy.")
 @click.option("--rtol", type=float, help="Relative tolerance, instead of a policy.")
-@click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json.")
+@click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json and "
+              "DIR/index.html.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict line alone.")
 @command
 def compare(

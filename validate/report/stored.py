@@ -15,7 +15,6 @@ from mindport.validate.pairs.facts import Difference, PairFacts, SideFacts
 from mindport.validate.report.publish import VERDICT_FILE
 from mindport.validate.verdict import SCHEMA, Both, Diagnosis, TapResult, Verdict
 
-
 _SCHEMA_FILE = Path(__file__).parents[1] / "verdict.schema.json"
 
 
@@ -47,11 +46,8 @@ def read_verdict(path: Path) -> Verdict:
 
 def verdict_from(content: Mapping[str, Any]) -> Verdict:
     """Return the verdict whose ``to_dict`` gave this; the schema holds for it."""
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in content.items()
-        if name != "schema"
-    }
+    fields = _tuples(content)
+    del fields["schema"]
     fields["taps"] = tuple(_tap(tap) for tap in content["taps"])
     fields["diagnosis"] = tuple(
         Diagnosis(**{**found, "also": tuple(found["also"])}) for found in content["diagnosis"]

@@ -15,7 +15,8 @@ Row = Mapping[str, Any]
 
 _VEGA_LITE = "6.4"
 _CONFIG = {
-    "font": "system-ui, sans-serif",
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",
+    "padding": {"left": 14, "right": 14, "top": 6, "bottom": 14},
     "view": {"stroke": None},
     "axis": {
         "aria": False, "domainColor": "var(--axis)", "gridColor": "var(--grid)",

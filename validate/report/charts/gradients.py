@@ -7,7 +7,13 @@ from typing import Any
 
 from mindport.validate.report.charts.drawing import Spec, along, layered, positive, width_for
 
-_FIELDS = ("size", "allowed", "reference", "candidate")
+# By field: the name of its colour, and how its line is drawn.
+_LINES: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "size": ("floor", {"strokeDash": [2, 3]}),
+    "allowed": ("tolerance", {"strokeDash": [7, 4]}),
+    "reference": ("reference", {}),
+    "candidate": ("candidate", {}),
+}
 
 
 def chart_gradients(parameters: Sequence[Mapping[str, Any]]) -> Spec | None:
@@ -16,10 +22,10 @@ def chart_gradients(parameters: Sequence[Mapping[str, Any]]) -> Spec | None:
     Args:
         parameters: The results, in network order, as the verdict has them.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"parameter": result["parameter"], "row": f"row-gradients-{place}",
          "state": "ok" if result["ok"] else "faulty",
-         **{name: positive(result[name]) for name in _FIELDS}}
+         **{name: positive(result[name]) for name in _LINES}}
         for place, result in enumerate(parameters)
     ]  # fmt: skip
     if all(row["candidate"] is None for row in rows):
@@ -29,20 +35,14 @@ def chart_gradients(parameters: Sequence[Mapping[str, Any]]) -> Spec | None:
     wrong = [row["parameter"] for row in rows if row["state"] == "faulty"][:1]
     y = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 12},
          "axis": {"format": ".0~e", "tickCount": 6}}  # fmt: skip
-    styles = {
-        "size": ("floor", {"strokeDash": [2, 3]}),
-        "allowed": ("tolerance", {"strokeDash": [7, 4]}),
-        "reference": ("reference", {}),
-        "candidate": ("candidate", {}),
-    }
-    lines = [
+    lines: list[Spec] = [
         {
             "transform": [{"filter": f"isValid(datum.{field})"}],
             "mark": {"type": "line", "color": f"var(--{colour})", "strokeWidth": 2, "aria": False,
                      **style},
             "encoding": {"y": {**y, "field": field}},
         }
-        for field, (colour, style) in styles.items()
+        for field, (colour, style) in _LINES.items()
     ]  # fmt: skip
     points = {
         "transform": [{"filter": "isValid(datum.candidate)"}],

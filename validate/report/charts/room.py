@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,9 @@ def chart_room(room: Sequence[Mapping[str, Any]]) -> Spec | None:
          "row": f"row-room-{place}"}
         for place, item in enumerate(room[:SHOWN])
     ]  # fmt: skip
-    axis = {"format": ".0~e", "tickCount": 8}
     x, y = (
         {"type": "quantitative", "scale": {"type": "log", "domain": domain, "nice": False},
-         "axis": axis}
+         "axis": {"format": ".0~e", "values": _decades(*domain)}}
         for domain in ([left, right], [low, high])
     )  # fmt: skip
     colour = _by_state(["var(--candidate)", "var(--follows)", "var(--bad)"])
@@ -64,6 +64,18 @@ def chart_room(room: Sequence[Mapping[str, Any]]) -> Spec | None:
     }  # fmt: skip
     return {"width": _WIDTH, "height": _HEIGHT, "data": {"values": rows},
             "layer": [region, ticks, moves]}  # fmt: skip
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Return powers of ten between two numbers, or all that are round, if few are."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5)):
+        found = [
+            d * 10.0**power for power in powers for d in digits if low <= d * 10.0**power <= high
+        ]
+        if len(found) > 2:
+            break
+    return found
 
 
 def _by_state(values: list[Any]) -> Spec:

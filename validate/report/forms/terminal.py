@@ -13,8 +13,8 @@ from rich.table import Table
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.report.emulation import print_emulation
 from mindport.validate.report.ending import print_ending
-from mindport.validate.report.gradients import print_gradients
 from mindport.validate.report.forms import Document, Form
+from mindport.validate.report.gradients import print_gradients
 from mindport.validate.report.prompts import print_prompts
 from mindport.validate.report.summary import identity_line, policy_line, share
 from mindport.validate.verdict import TapResult, Verdict

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,5 +146,3 @@ def _forced_dark() -> str:
     colours = (_FOLDER / "colours.css").read_text(encoding="utf-8")
     dark = colours.partition(':root:not([data-theme="light"])')[2].partition("}")[0]
     return f'@media screen {{ :root[data-theme="dark"]{dark}}} }}'
-
-
