@@ -50,6 +50,7 @@ def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield side, identity_line(identity)
     if verdict.policy:
         yield "tolerance", policy_line(verdict.policy)
+    yield "verdict", verdict.verdict
     yield "headline", verdict.headline
 
 
