@@ -18,7 +18,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
-	$(PIP) -e ".[torch,mindspore,hub,report,dev]"
+	$(PIP) -e ".[torch,mindspore,hub,dev]"
 	touch $@
 
 demo: setup

@@ -55,6 +55,8 @@ def sample_output(
 
 def _choose(errors: np.ndarray) -> np.ndarray:
     """Return positions: evenly spaced ones, and those of the largest errors."""
+    if not errors.size:
+        return np.zeros(0, np.int64)
     even = np.linspace(0, errors.size - 1, min(_EVEN, errors.size)).astype(np.int64)
     worst = np.argpartition(errors, -min(_WORST, errors.size))[-_WORST:]
     chosen: np.ndarray = np.unique(np.concatenate([even, worst]))

@@ -179,6 +179,15 @@ def test_a_mark_tells_its_figures(visit, verdicts):
     assert "lit" in page.locator(f"#row-taps-{place}").get_attribute("class")
 
 
+def test_the_fault_is_in_sight_at_first(visit):
+    page = visit("fail", 400)
+    boxes = shown(page, ".picture")
+    assert boxes.first.evaluate("(box) => box.scrollLeft") > 0
+    inside = """(box) => { const row = document.querySelector('tr.wrong').getBoundingClientRect(),
+        outer = box.getBoundingClientRect(); return outer.top < row.top && row.bottom < outer.bottom; }"""
+    assert page.locator(".scroll:has(#taps)").evaluate(inside)
+
+
 def test_the_keyboard_reaches_everything(visit):
     page = visit("everything")
     reached = set()

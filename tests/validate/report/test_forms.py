@@ -220,6 +220,19 @@ class TestFiles:
         assert [path.name for path in written] == ["verdict.json", "index.html"]
         assert not lacking
 
+    def test_a_chart_that_cannot_be_drawn_does_not_lose_the_verdict(
+        self, verdicts, tmp_path, extra, monkeypatch, capsys
+    ):
+        import vl_convert
+
+        def fail(*_, **__):
+            raise ValueError("no")
+
+        monkeypatch.setattr(vl_convert, "vegalite_to_svg", fail)
+        assert show_verdict(verdicts["fail"], tmp_path / "report", quiet=False) == 1
+        assert [path.name for path in (tmp_path / "report").iterdir()] == ["verdict.json"]
+        assert "could not draw a chart: no" in capsys.readouterr().out
+
     def test_asking_for_the_page_without_the_extra(self, verdicts, store, no_extra):
         with pytest.raises(EnvironmentUnavailableError, match="not installed") as caught:
             load_form("html").render(verdicts["pass"], "")

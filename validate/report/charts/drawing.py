@@ -13,7 +13,6 @@ from mindport.migrate.errors import EnvironmentUnavailableError
 Spec = dict[str, Any]
 Row = Mapping[str, Any]
 
-_VEGA_LITE = "6.4"
 _CONFIG = {
     "font": "Arial, Liberation Sans, Helvetica, sans-serif",
     "padding": {"left": 14, "right": 14, "top": 6, "bottom": 14},
@@ -34,14 +33,19 @@ def draw(spec: Spec) -> str:
     A mark with a description ``row-…`` gets it as ``data-row``: the page shows that row of a table.
 
     Raises:
-        EnvironmentUnavailableError: If the extra ``report`` is not installed.
+        EnvironmentUnavailableError: If the extra ``report`` is not installed, or fails.
     """
     try:
         import vl_convert
     except ImportError:
         raise missing_extra("vl-convert-python") from None
     whole = {**spec, "background": None, "config": _CONFIG}
-    svg: str = vl_convert.vegalite_to_svg(whole, vl_version=_VEGA_LITE)
+    try:
+        svg: str = vl_convert.vegalite_to_svg(whole)
+    except ValueError as error:  # a chart less, and no reason to lose the verdict
+        raise EnvironmentUnavailableError(
+            f"vl-convert-python could not draw a chart: {error}.", "Try another version of it."
+        ) from None
     svg = re.sub(r' aria-label="(row-[\w-]+)"', r' data-row="\1"', svg)
     # The figure around it says what it is; what Vega says of each mark is English.
     svg = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"| pointer-events="none"', "", svg)

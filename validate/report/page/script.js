@@ -25,11 +25,27 @@
     else root.dataset.theme = theme;
   });
 
+  // Where something is wrong, wide charts and the long table begin there.
+  const fault = document.querySelector('.facts a[href^="#row-taps-"]')?.hash.slice(1);
+  const showFault = (box, mark) => {
+    if (!mark) return;
+    const inner = mark.getBoundingClientRect(), outer = box.getBoundingClientRect();
+    box.scrollLeft += inner.left - outer.left - outer.width / 2;
+  };
+  const showFaults = () => {
+    if (!fault) return;
+    for (const box of all(".picture")) showFault(box, box.querySelector(`[data-row="${fault}"]`));
+  };
+  showFaults();
+  const row = fault && document.getElementById(fault);
+  if (row) row.closest(".scroll").scrollTop = row.offsetTop - 90;
+
   const checked = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
   const showChart = () => {
     for (const chart of all("[data-view]")) {
       chart.hidden = chart.dataset.view !== checked("view") || chart.dataset.statistic !== checked("statistic");
     }
+    showFaults();
   };
   for (const input of all('input[name="view"], input[name="statistic"]')) input.addEventListener("change", showChart);
 
