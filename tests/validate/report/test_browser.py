@@ -183,8 +183,11 @@ def test_the_fault_is_in_sight_at_first(visit):
     page = visit("fail", 400)
     boxes = shown(page, ".picture")
     assert boxes.first.evaluate("(box) => box.scrollLeft") > 0
-    inside = """(box) => { const row = document.querySelector('tr.wrong').getBoundingClientRect(),
-        outer = box.getBoundingClientRect(); return outer.top < row.top && row.bottom < outer.bottom; }"""
+    inside = """(box) => {
+        const row = document.querySelector('tr.wrong').getBoundingClientRect();
+        const outer = box.getBoundingClientRect();
+        return outer.top < row.top && row.top < outer.bottom;
+    }"""
     assert page.locator(".scroll:has(#taps)").evaluate(inside)
 
 
