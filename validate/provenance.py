@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -64,10 +64,19 @@ def read_mapping(folder: Path) -> dict[str, Any] | None:
 
 def command_of(request: Request) -> tuple[str, ...]:
     """Return the words of the command that makes this request, without what is the default."""
-    words = ["validate", request.architecture]
-    for field in fields(request):
-        value = getattr(request, field.name)
-        if field.name == "architecture" or value == field.default:
+    return ("validate", request.architecture, *option_words(request))
+
+
+def option_words(choices: Any) -> tuple[str, ...]:
+    """Return the options that make a dataclass of choices, without what is the default.
+
+    Args:
+        choices: Fields with a default are options; the others are said in another way.
+    """
+    words: list[str] = []
+    for field in fields(choices):
+        value = getattr(choices, field.name)
+        if field.default is MISSING or value == field.default:
             continue
         option = "--" + _SPELLINGS.get(field.name, field.name).replace("_", "-")
         if value is True:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.conclusion import Subject, conclude
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
-from mindport.validate.provenance import with_provenance
+from mindport.validate.provenance import option_words, with_provenance
 from mindport.validate.recording.record import Recorded, Side, open_recorded
 from mindport.validate.recording.running import Order, try_to_record
 from mindport.validate.recording.sources import find_weights
@@ -83,12 +83,9 @@ def compare_recorded(
             origins={"reference": ours.record.origin, "candidate": theirs.record.origin},
             notices=theirs.record.notices + _unasked(ours, theirs),
         )
-        command = ["validate", "compare", str(reference), str(candidate)]
-        for field in fields(yardstick):
-            if (value := getattr(yardstick, field.name)) is not None:
-                command += [f"--{field.name}", str(value)]
+        command = ("validate", "compare", str(reference), str(candidate))
         verdict = conclude(subject, ours.capture, theirs.capture)
-        return with_provenance(verdict, tuple(command))
+        return with_provenance(verdict, command + option_words(yardstick))
 
 
 def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdict:

@@ -41,6 +41,12 @@ def test_there_is_a_sample_of_the_output(verdicts):
     assert far == pytest.approx(verdicts["fail"].taps[-1].facts.max_abs, rel=1e-3)
 
 
+def test_it_names_the_command_that_made_it(verdicts):
+    words = verdicts["fail"].made["command"]
+    assert words[:2] == ["validate", "compare"]
+    assert [word.rpartition("/")[2] for word in words[2:]] == ["reference", "wrong"]
+
+
 BROKEN = {
     "no JSON": ("{", "it is not JSON"),
     "not UTF-8": (b"\xff\xfe", "it is not JSON"),
