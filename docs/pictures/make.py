@@ -89,7 +89,7 @@ def main() -> None:
         verdict = validate(Request("gpt2", candidate_checkpoint=ported))
     command = "validate gpt2 --candidate-checkpoint ./gpt2-ms"
     draw("fail", command, verdict)
-    photograph("report-fail", verdict, part=".verdict", height=1250, locale="en-GB",
+    photograph("report-fail", verdict, part=".top", height=1400, locale="en-GB",
                color_scheme="light")  # fmt: skip
 
 

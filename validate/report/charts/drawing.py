@@ -101,4 +101,4 @@ def positive(value: float | None) -> float | None:
 
 def width_for(count: int) -> int:
     """Return the width of a chart with so many things along its axis, in pixels."""
-    return max(960, 9 * count)
+    return max(920, 9 * count)

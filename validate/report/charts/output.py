@@ -38,7 +38,7 @@ def chart_output(verdict: Verdict) -> Spec | None:
             "mark": {"type": "rect", "color": "var(--good)", "opacity": 0.12, "aria": False},
             "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}},
         })  # fmt: skip
-    return layered(rows, *bands, points, width=960, height=280)
+    return layered(rows, *bands, points, width=920, height=280)
 
 
 def output_rows(sample: Mapping[str, Any]) -> list[dict[str, Any]]:

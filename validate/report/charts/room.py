@@ -25,8 +25,9 @@ def chart_room(room: Sequence[Mapping[str, Any]]) -> Spec | None:
         return None
     margins = [item["margin"] for item in room if item["margin"] > 0] or [1.0]
     left, right = min(margins) / 2, max(margins) * 2
-    bounds = [item["bound"] for item in room if item["bound"] > 0] or [left]
-    low = min(left, *bounds) / 100  # a smaller move is drawn on the edge
+    bounds = sorted(item["bound"] for item in room if item["bound"] > 0) or [left]
+    # Rows that are equal bit by bit move by nothing; what is smaller is drawn on the edge.
+    low = min(left, bounds[len(bounds) // 2]) / 100
     high = max(right, *bounds, *(item["moved"] for item in room)) * 2
     rows = [
         {"margin": max(item["margin"], left), "bound": max(item["bound"], low),
