@@ -13,7 +13,9 @@ from mindport.migrate.architecture import IGNORED, Head, Target
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import GradientRun
 from mindport.validate.backends._torch_disturbed import Functions, disturbed, functions
+from mindport.validate.backends._torch_loading import other_attention, use_attention
 from mindport.validate.backends._torch_rounding import Rounding
+from mindport.validate.case import EAGER
 from mindport.validate.formula.rounding import PRECISIONS
 
 Arrays = Mapping[str, np.ndarray]
@@ -69,6 +71,7 @@ class Gradients:
     def runs(self, inputs: Arrays, targets: Arrays) -> Iterator[GradientRun]:
         """Yield correct runs; see :class:`mindport.validate.backend.GradientReference`."""
         wide = copy.deepcopy(self._model).to("cpu").double()
+        use_attention(wide, EAGER)  # the one whose operations can be disturbed
         loss, gradients = self._run(wide, inputs, targets)
         yield GradientRun("oracle", "float64", loss, _arrays(gradients))
         for name, model, fed, labels in self._reordered(inputs, targets):
@@ -94,13 +97,9 @@ class Gradients:
             longer = {n: _padded(a, ends[per[n]]) if per[n] in ends else a
                       for n, a in targets.items()}  # fmt: skip
             yield f"{_EXTRA} more padded positions", model, fed, longer
-        if hasattr(model, "set_attn_implementation"):
-            before = model.config._attn_implementation
-            model.set_attn_implementation("sdpa")
-            try:
-                yield "attention by sdpa", model, inputs, targets
-            finally:
-                model.set_attn_implementation(before)
+        with other_attention(model) as other:
+            if other:
+                yield f"attention by {other}", model, inputs, targets
 
     def _ignores_padding(self) -> bool:
         """Return whether more padding leaves the loss as it is.

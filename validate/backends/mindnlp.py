@@ -24,13 +24,13 @@ from mindport.validate.backends._torch_device import TYPES
 from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts
 from mindport.validate.backends._torch_taps import Listener, Wrapped
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, SDPA, Case, Run
 from mindport.validate.devices import parse_device
 
 FRAMEWORK = "mindnlp"
 DIALECT = "torch"  # it reads what Hugging Face wrote
 MODES = ("eager",)
-_ATTENTION = "eager"
+ATTENTIONS = (EAGER, SDPA)
 _HINT = "Build the environment that is made for it: validate env create mindnlp."
 
 
@@ -44,7 +44,7 @@ def open_session(run: Run, case: Case) -> MindNLPSession:
     mindspore, torch, transformers = _start(run, case)
     transformers.logging.set_verbosity_error()
     head = load_architecture(case.architecture).heads[case.head]
-    model, info = load_model(transformers, torch, run, head, _ATTENTION)
+    model, info = load_model(transformers, torch, run, head)
     model = model.eval()
     device = parse_device(run.device)
     if device.kind != "CPU":
