@@ -116,8 +116,7 @@ def test_every_network_computes_the_same_with_it(mode, name, head):
 def test_a_cache_and_a_prefix_go_through_it():
     reference = torch_model("gpt2", "lm")
     models = [
-        mindspore_twin(reference, "gpt2", "lm").cast_parameters(mindspore.float16)
-        for _ in range(2)
+        mindspore_twin(reference, "gpt2", "lm").cast_parameters(mindspore.float16) for _ in range(2)
     ]
     models[1].fuse_attention(strict)
     ids = inputs_of("gpt2")["input_ids"]

@@ -54,7 +54,7 @@ def prove_dtype(mindspore: Any, device: Device, dtype: str, case: Case) -> None:
             # MindSpore's errors stick to what comes after, so no other kernel is tried.
             raise EnvironmentUnavailableError(
                 f"MindSpore {mindspore.__version__} cannot compute {name} in {dtype} on "
-                f"{_name(device)}: {_reason(error)}.",
+                f"{_name(device)}: {reason_of(error)}.",
                 f"Use another --dtype here, or a device that computes in {dtype}; the reference "
                 "may keep its own with --reference-dtype.",
             ) from None
@@ -72,17 +72,18 @@ def prove_fused_attention(mindspore: Any, device: Device) -> None:
             f"{_name(device)}: ops.flash_attention_score is for Ascend alone.",
             "Use --attention eager, which computes the same, or --device Ascend.",
         )
-    ones = mindspore.Tensor(np.ones((1, 1, _SIDE, _SIDE), np.float16))
+    shape = (1, 1, _SIDE, _SIDE)
+    ones = mindspore.Tensor(np.ones(shape, np.float16))
     try:
         mixed = mindspore.ops.flash_attention_score(ones, ones, ones, 1, input_layout="BNSD")
         found = mixed.asnumpy()
     except (RuntimeError, TypeError, ValueError) as error:
         raise EnvironmentUnavailableError(
             f"MindSpore {mindspore.__version__} cannot compute flash attention on {device}: "
-            f"{_reason(error)}.",
+            f"{reason_of(error)}.",
             "Use --attention eager.",
         ) from None
-    if found.shape != ones.shape or not (found == 1).all():
+    if found.shape != shape or not (found == 1).all():
         raise EnvironmentUnavailableError(
             f"Flash attention on {device} does not give the mean of equal values.",
             "Use --attention eager.",
@@ -111,7 +112,7 @@ def _name(device: Device) -> str:
     return "the CPU" if device.kind == "CPU" else str(device)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the line that says what is wrong; MindSpore frames it with others."""
     lines = [line.strip(" -.") for line in str(error).splitlines()]
     said = [line for line in lines if line]
