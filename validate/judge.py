@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mindport.prompts import PromptParity
@@ -12,6 +12,7 @@ from mindport.validate.capture import Capture
 from mindport.validate.case import FUSED, SDPA, Case, tap_kinds
 from mindport.validate.compare import first_fault
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
@@ -114,6 +115,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> Verdict:
     """Return the verdict of a case that a side could not run."""
+    reasons = [replace(r, hint=r.hint.replace(ARCHITECTURE, case.architecture)) for r in reasons]
     first = reasons[0]
     return Verdict(
         verdict="not-run",

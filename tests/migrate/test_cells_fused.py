@@ -1,7 +1,7 @@
 """Attention in one kernel: what is handed to it, with a stand-in of its documented signature.
 
-No Ascend was at hand. What is tested is the part that is ours: shapes, scale, the meaning of the mask,
-and that a kernel which does what is documented gives what the plain formula gives.
+No Ascend was at hand. What is tested is the part that is ours: shapes, scale, the meaning of the
+mask, and that a kernel which does what is documented gives what the plain formula gives.
 """
 
 from __future__ import annotations

@@ -177,6 +177,9 @@ def check_gpt2(code, verdict):
         assert "MindSpore's CPU kernel" in verdict["headline"], verdict["headline"]
 
 
+GRADIENTS = ("--backend", "mindnlp", "--gradients", "--checkpoint", "random")
+
+
 @pytest.mark.mindnlp
 @pytest.mark.slow
 @pytest.mark.xdist_group("frameworks")
@@ -205,6 +208,28 @@ class TestRealMindNLP:
             check_gpt2(code, verdict)
         else:
             assert code == 0, said
+
+    def test_gradients_of_bert(self, mindnlp, validate):
+        code, verdict, said = validate("bert", *GRADIENTS)
+        assert code == 0, said
+        assert len(verdict["gradients"]["parameters"]) == 74
+
+    def test_gradients_of_gpt2(self, mindnlp, validate):
+        """``Tensor.to(device)`` of MindNLP cuts the way back, and transformers moves positions."""
+        code, verdict, said = validate("gpt2", *GRADIENTS)
+        wrong = [p["parameter"] for p in verdict["gradients"]["parameters"] if not p["ok"]]
+        assert (code, wrong) == (1, ["transformer.wpe.weight"]), said
+        assert verdict["first_faulty_tap"] is None
+
+    def test_gradients_in_float16_are_not_run(self, mindnlp, validate):
+        code, verdict, said = validate("gpt2", *GRADIENTS, "--dtype", "float16")
+        assert (code, verdict["verdict"]) == (3, "not-run"), said
+        assert "cannot compute gradients in float16" in verdict["headline"]
+
+    def test_attention_by_sdpa(self, mindnlp, validate):
+        code, verdict, said = validate("bert", "--backend", "mindnlp", "--attention", "sdpa")
+        assert code == 0, said
+        assert verdict["identity"]["candidate"]["attention"] == "sdpa"
 
     @pytest.mark.parametrize("architecture", ["gpt2", "bert"])
     def test_full_size(self, mindnlp, validate, architecture):

@@ -25,6 +25,7 @@ from mindport.validate.checkpoints import (
     given_candidate,
 )
 from mindport.validate.devices import parse_device
+from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.making import make_case
 from mindport.validate.network import describe_network
@@ -121,7 +122,8 @@ def record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path:
     outcome = try_to_record(order, output, stage)
     if isinstance(outcome, NotRun):
         tail = "".join(f"\n  | {line}" for line in outcome.last_lines)
-        raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", outcome.hint)
+        hint = outcome.hint.replace(ARCHITECTURE, order.request.architecture)
+        raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", hint)
     return outcome
 
 
