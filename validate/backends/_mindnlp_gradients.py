@@ -13,7 +13,6 @@ import numpy as np
 
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backends._mindspore_kernels import reason_of
-from mindport.validate.backends._mindspore_run import to_numpy
 from mindport.validate.backends._torch_gradients import Gradients
 
 
@@ -50,7 +49,6 @@ def differentiate(
             f"{reason_of(error)}.",
             "Leave out --gradients, or use --dtype float32.",
         ) from None
-    return float(to_numpy(mindspore, value)), {
-        name: to_numpy(mindspore, gradient)
-        for (name, _), gradient in zip(named, gradients, strict=True)
-    }
+    # What MindSpore gives back is no tensor of MindNLP's, whose ``astype`` it would call in vain.
+    arrays = [np.asarray(tensor.asnumpy(), np.float32) for tensor in (value, *gradients)]
+    return float(arrays[0]), dict(zip((name for name, _ in named), arrays[1:], strict=True))
