@@ -29,7 +29,7 @@ SIDES = {
     "ours eager": ("mindspore", "eager"),
     "MindNLP": ("mindnlp", "eager"),
 }
-KINDS = {"seconds": "wall time", "cpu": "processor time"}
+KINDS = {"seconds": "Wall time", "cpu": "Processor time"}
 PROGRAM = str(Path(__file__).with_name("forward_side.py"))
 
 
@@ -50,17 +50,21 @@ def main() -> None:
                 for kind, rows in tables.items():
                     cells = [cell(times, side, kind) for side in SIDES if side != REFERENCE]
                     middle = statistics.median(times[REFERENCE][kind])
-                    rows.append(f"| {architecture}, {name} | {middle:.2f} s | {' | '.join(cells)} |")
-                compiled = first["ours graph"] if "ours graph" in first else None
-                if compiled is not None:
-                    notes.append(f"{architecture}, {name}: first run of a graph {compiled:.1f} s")
-            versions = {n: ", ".join(f"{k} {v}" for k, v in s.about.items()) for n, s in sides.items()}
+                    rows.append(
+                        f"| {architecture}, {name} | {middle:.2f} s | {' | '.join(cells)} |"
+                    )
+                if "ours graph" in first:
+                    seconds = first["ours graph"]
+                    notes.append(f"{architecture}, {name}: first run of a graph {seconds:.1f} s")
+            versions = {
+                n: ", ".join(f"{k} {v}" for k, v in s.about.items()) for n, s in sides.items()
+            }
         finally:
             for side in sides.values():
                 side.close()
     heads = [side for side in SIDES if side != REFERENCE]
     for kind, rows in tables.items():
-        print(f"Of {KINDS[kind]}, over {REFERENCE}: ratio of medians (least to greatest of a round)\n")
+        print(f"{KINDS[kind]}, over {REFERENCE}: of medians (least to greatest of a round)\n")
         print(f"| | {REFERENCE} | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")
         print("\n".join(rows) + "\n")
     for line in [*notes, *(f"{name}: {said}" for name, said in versions.items())]:
@@ -77,9 +81,9 @@ def parse_options() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--shapes", nargs="+", default=["8x64", "4x512"], metavar="BATCHxLENGTH")
+    parser.add_argument("--shapes", nargs="*", default=["8x64", "4x512"], metavar="BATCHxLENGTH")
     parser.add_argument("--decode", nargs="*", type=int, default=[1, 8], metavar="BATCH",
-                        help="batches to decode 64 tokens for, after 64; none for none")  # fmt: skip
+                        help="batches to decode 64 tokens for, after 64")  # fmt: skip
     parser.add_argument("--architectures", nargs="+", choices=["gpt2", "bert"],
                         default=["gpt2", "bert"])  # fmt: skip
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))

@@ -70,9 +70,7 @@ def start_torch(architecture: str, mode: str, threads: int | None) -> tuple[Work
     return run_torch(torch, model), about | {"threads": torch.get_num_threads()}
 
 
-def start_mindnlp(
-    architecture: str, mode: str, threads: int | None
-) -> tuple[Work, dict[str, Any]]:
+def start_mindnlp(architecture: str, mode: str, threads: int | None) -> tuple[Work, dict[str, Any]]:
     """Return what runs the same ``transformers`` on MindNLP's clone of torch."""
     import mindspore
 

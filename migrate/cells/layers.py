@@ -168,9 +168,7 @@ def split_heads(states: Tensor, heads: int, part: int = 0, parts: int = 1) -> Te
     """
     batch, seq, width = states.shape
     head_dim = width // (parts * heads)
-    rows = ops.gather(
-        states.reshape(-1, head_dim), _head_rows(batch, seq, heads, part, parts), 0
-    )
+    rows = ops.gather(states.reshape(-1, head_dim), _head_rows(batch, seq, heads, part, parts), 0)
     return rows.reshape(batch, heads, seq, head_dim)
 
 
