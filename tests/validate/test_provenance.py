@@ -19,6 +19,7 @@ OTHERS = {
     "size": "base", "head": "lm", "inputs": Path("in.txt"), "batch": 2, "length": 8, "seed": 3,
     "policy": "community-1e-3", "atol": 1e-3, "rtol": 1e-4, "backend": "mindnlp",
     "device": "GPU", "reference_device": "GPU", "dtype": "float16", "mode": "graph",
+    "reference_dtype": "bfloat16", "attention": "fused", "reference_attention": "sdpa",
     "python": "/usr/bin/python", "reference_python": "python3", "prompts": "sentiment",
     "prompt_limit": 5, "shots": 2, "timeout": 60.0, "threads": 1, "blocks_only": True,
     "emulate": "hf32", "matmul": "tf32", "candidate": "port.py:build", "taps_file": Path("t.yaml"),
@@ -40,7 +41,7 @@ def test_the_shortest():
     assert parse(command_of(Request("bert"))) == Request("bert")
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Request) if f.name in OTHERS])
+@pytest.mark.parametrize("name", sorted(OTHERS))
 def test_each_option_comes_back(name):
     request = replace(Request("gpt2"), **{name: OTHERS[name]})
     assert parse(command_of(request)) == request
@@ -49,6 +50,7 @@ def test_each_option_comes_back(name):
 def test_each_field_of_a_request_is_an_option():
     options = {p.name for p in main.get_command(click.Context(main), "gpt2").params}
     assert {field.name for field in fields(Request)} - {"architecture"} <= options
+    assert {field.name for field in fields(Request)} - {"architecture"} == set(OTHERS)
 
 
 def test_the_mapping_is_the_ports(checkpoint, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mindport.validate.case import FUSED, SDPA
 from mindport.validate.diagnose.causes import UNKNOWN
 from mindport.validate.verdict import Diagnosis, TapResult, Verdict
 
@@ -41,9 +42,10 @@ def identity_line(identity: Mapping[str, Any]) -> str:
     device = identity["device"]
     if device != "CPU" and (used := identity["details"].get("device")):
         device = f"{device}:{used['index']} ({used['name']})"
-    return (
-        f"{identity['framework']} {identity['version']}, {device}, "
-        f"{identity['dtype']}, {identity['mode']}"
+    said = f"{identity['framework']} {identity['version']}, {device}, {identity['dtype']}"
+    attention = identity["attention"]
+    return f"{said}, {identity['mode']}" + (
+        f", attention by {attention}" if attention in (SDPA, FUSED) else ""
     )
 
 

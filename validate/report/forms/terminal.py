@@ -79,8 +79,8 @@ def _taps_table(verdict: Verdict) -> Table:
         table.add_row(*_tap_row(tap, tap.name == verdict.first_faulty_tap))
     table.caption = (
         "max abs: between the two sides. reference, candidate: error of a side against the float64 "
-        "oracle, in units of what rounding predicts (rms). alone: the candidate's, recomputed from "
-        "its own inputs. used: share of the tolerance, above 100 % is outside"
+        "oracle, in units of what rounding in its dtype predicts (rms). alone: the candidate's, "
+        "recomputed from its own inputs. used: share of the tolerance, above 100 % is outside"
     )
     table.caption_justify = "left"
     return table
