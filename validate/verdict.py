@@ -19,7 +19,7 @@ EXIT_CODES: Mapping[Status, int] = {
     "emulated": EXIT_FAIL,  # unless it is within its own prediction
     "not-run": EXIT_ENVIRONMENT,
 }
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class TapResult:
             figures that follow, if an element is not finite or there was nothing to compare.
         within: Share of the elements within the tolerance.
         worst_index: Where the tolerance is used most, in the whole output.
+        departure: The largest difference that accepted departures make to what the tap should be;
+            None if none is applied.
         deviation: Root mean square of the deviation that rounding predicts for the whole forward.
         accumulated: Errors against the float64 oracle.
         isolated: Errors against what the side's own inputs of this tap make of it.
@@ -59,6 +61,7 @@ class TapResult:
     used: float | None = None
     within: float | None = None
     worst_index: tuple[int, ...] | None = None
+    departure: float | None = None
     deviation: float | None = None
     accumulated: Both | None = None
     isolated: Both | None = None
@@ -113,6 +116,8 @@ class Verdict:
             or None.
         emulation: The unit that was emulated and the figures by tap
             (:meth:`mindport.validate.emulation.prediction.Emulation.section`), or None.
+        accepted: What became of each accepted departure of the candidate's platform
+            (:meth:`mindport.validate.departures.recognition.Finding.to_dict`).
         notices: What a reader should know although it decides nothing.
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.
@@ -134,6 +139,7 @@ class Verdict:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, Any] | None = None
     emulation: Mapping[str, Any] | None = None
+    accepted: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
     not_run: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, Any] = field(default_factory=dict)

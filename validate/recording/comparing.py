@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.conclusion import Subject, conclude
+from mindport.validate.departures.asking import check_accepted
+from mindport.validate.devices import parse_device
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
 from mindport.validate.recording.record import Recorded, Side, open_recorded
@@ -30,12 +32,14 @@ class Yardstick:
         policy: How the tolerance is chosen.
         atol: Absolute tolerance.
         rtol: Relative tolerance.
+        accept: Names of departures of the candidate's platform that are accepted.
     """
 
     checkpoint: str | None = None
     policy: str | None = None
     atol: float | None = None
     rtol: float | None = None
+    accept: tuple[str, ...] = ()
 
 
 def compare_recorded(
@@ -65,6 +69,10 @@ def compare_recorded(
         policy = choose_policy(
             theirs.record.dtype, yardstick.policy, yardstick.atol, yardstick.rtol
         )
+        ran, gradients = theirs.capture.manifest.identity, ours.record.gradients
+        gradients = gradients and theirs.record.gradients
+        check_accepted(yardstick.accept, policy, device=ran.device, framework=ran.framework,
+                       gradients=gradients)  # fmt: skip
         stage("comparison")
         prepared = find_weights(ours.case, yardstick.checkpoint, work / "weights", [theirs.case])
         subject = Subject(
@@ -77,7 +85,8 @@ def compare_recorded(
             backend=theirs.record.backend,
             own=theirs.record.own,
             imported=theirs.record.imported,
-            gradients=ours.record.gradients and theirs.record.gradients,
+            gradients=gradients,
+            accept=yardstick.accept,
             policy=policy,
             origins={"reference": ours.record.origin, "candidate": theirs.record.origin},
             notices=theirs.record.notices + _unasked(ours, theirs),
@@ -100,8 +109,11 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
             "--emulate needs both sides in one run.", "Leave out the recorded side."
         )
     given = None if request.checkpoint == Request.checkpoint else request.checkpoint
-    yardstick = Yardstick(given, request.policy, request.atol, request.rtol)
-    choose_policy(request.dtype, request.policy, request.atol, request.rtol)  # before anything runs
+    yardstick = Yardstick(given, request.policy, request.atol, request.rtol, request.accept)
+    # Before anything runs.
+    policy = choose_policy(request.dtype, request.policy, request.atol, request.rtol)
+    check_accepted(request.accept, policy, device=parse_device(request.device).kind,
+                   gradients=request.gradients)  # fmt: skip
     reference, candidate = request.reference_capture, request.candidate_capture
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

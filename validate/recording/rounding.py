@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.capture import Capture
-from mindport.validate.compare import count_copies
+from mindport.validate.expectation import count_copies
 from mindport.validate.formula.recompute import Recomputed, View, recompute
 from mindport.validate.formula.rounding import PRECISIONS
 from mindport.validate.formula.validity import valid_elements
