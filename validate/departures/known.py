@@ -47,7 +47,7 @@ class Departure:
     @property
     def platform(self) -> str:
         """Where it is known, in words."""
-        return f"{self.framework} on the {self.device} in {' or '.join(self.dtypes)}"
+        return f"{self.framework} on {self.device} in {' or '.join(self.dtypes)}"
 
     def known_of(self, framework: str, device: str, dtype: str) -> bool:
         """Return whether it is known of a platform."""
@@ -103,10 +103,10 @@ def find_departures(
             raise MindportError(f"There is no departure {name!r}.{did_you_mean(name, DEPARTURES)}")
         departure = DEPARTURES[name]
         if not departure.known_of(framework or departure.framework, device, dtype):
-            ran = f"{framework} on the {device}" if framework else f"on the {device}"
+            ran = f"{framework} on {device}" if framework else f"on {device}"
             raise MindportError(
                 f"{name} is known of {departure.platform}; the candidate runs {ran} in {dtype}, "
-                "where it explains nothing.",
+                "of which it is not known.",
                 f"Leave out --accept {name}.",
             )
         found.append(departure)

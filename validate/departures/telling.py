@@ -19,13 +19,13 @@ def accepted_words(findings: Sequence[Finding], taps: Sequence[TapResult]) -> st
     applied = [found for found in findings if found.status == "applied"]
     if not applied or not taps:
         return ""
-    said = " and ".join(
-        f"{found.departure.name} (up to {found.largest:.2g} in {found.function})"
+    said = ", ".join(
+        f"{found.departure.name} (up to {found.largest:.1e} in {found.function})"
         for found in applied
     )
     last = taps[-1]
-    moved = "" if last.departure is None else f", which moves {last.name} by {last.departure:.2g},"
-    return f"but for the accepted {said}{moved} "
+    moved = "" if last.departure is None else f", {last.departure:.1e} at {last.name}"
+    return f"accepting {said}{moved}: "
 
 
 def accepted_notices(findings: Sequence[Finding], version: str) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def accepted_notices(findings: Sequence[Finding], version: str) -> tuple[str, ..
         departure, name = found.departure, found.departure.name
         if found.status == "applied":
             said.append(
-                f"accepted: {name}. The candidate shows {found.share:.1%} of what it would do to "
+                f"accepted: {name}. The candidate shows {_percent(found)} of what it would do to "
                 f"{found.function}, and is held against the network with that kernel"
             )
             if version not in departure.versions:
@@ -50,7 +50,7 @@ def accepted_notices(findings: Sequence[Finding], version: str) -> tuple[str, ..
                 )
         elif found.status == "not-found":
             said.append(
-                f"accepted departure not found: the candidate shows {found.share:.1%} of {name} in "
+                f"accepted departure not found: the candidate shows {_percent(found)} of {name} in "
                 f"{found.function}, so it is held against the function as it is defined"
             )
         elif found.function:
@@ -64,6 +64,10 @@ def accepted_notices(findings: Sequence[Finding], version: str) -> tuple[str, ..
                 f"{departure.operation}"
             )
     return tuple(said)
+
+
+def _percent(found: Finding) -> str:
+    return f"{round(found.share or 0.0, 3) + 0.0:.1%}"  # never -0.0 %
 
 
 def accepted_section(
