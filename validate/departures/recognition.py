@@ -3,7 +3,8 @@
 Let ``d`` be what the departure adds to a tap, from the run's own inputs, and ``e`` the error of the
 run there without it. The share ``s = sum(e d / v) / sum(d^2 / v)``, with the variance ``v`` that
 rounding predicts, is the least-squares estimate of how much of the departure the run shows: 1 if
-all, 0 if nothing, with a deviation of ``1 / sqrt(sum(d^2 / v))``.
+all, 0 if nothing, with a deviation of ``1 / sqrt(sum(d^2 / v))``. A tap that neither function
+explains has another fault and has no say, unless there is no other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mindport.validate.formula.chain import chain_to, inputs_of, run_chain
 from mindport.validate.formula.operations import Setting, function_of
 from mindport.validate.formula.rounding import Precision, rounding_variance
 from mindport.validate.formula.validity import valid_elements
+from mindport.validate.metrics import errors_of
+from mindport.validate.tolerance import Limits, isolated_limits
 
 Status = Literal["applied", "not-found", "no-effect"]
 # A departure that is this many deviations of the share's estimate away from nothing is told from
@@ -30,6 +33,7 @@ Status = Literal["applied", "not-found", "no-effect"]
 _CLEAR = 10.0
 # How much larger the variance may be where errors are carried through steps without taps, by step.
 _CARRIED = 64.0
+_SLACK = 2.0  # a tap is explained within twice the limits that it is judged by
 _HELD = 24  # taps that are kept in memory
 
 
@@ -127,12 +131,16 @@ class _Seen:
     """What one tap tells.
 
     Attributes:
+        tap: Its name.
+        explained: Whether it is what one of the two functions makes, within rounding.
         shown: Its part of the sum over the errors.
         whole: Its part of the sum over what the departure adds.
         most: The largest difference where the function is computed.
         visible: Whether an element of it moves by more than rounding does.
     """
 
+    tap: str
+    explained: bool
     shown: float
     whole: float
     most: float
@@ -156,8 +164,7 @@ class _Run:
 
     def look_for(self, departure: Departure, function: str) -> Finding:
         """Return what becomes of a departure in one function."""
-        shown = whole = largest = 0.0
-        taps = []
+        found: list[_Seen] = []
         for step in self._steps:
             if step.tap not in self._stored:
                 continue
@@ -166,16 +173,17 @@ class _Run:
             if not places:
                 continue
             seen = self._compare(step, chain, places, departure, function)
-            if seen is None:
-                continue
-            shown, whole, largest = shown + seen.shown, whole + seen.whole, max(largest, seen.most)
-            if seen.visible:
-                taps.append(step.tap)
-        if whole < _CLEAR**2:
-            return Finding(departure, function, "no-effect", None, largest, tuple(taps))
-        share = shown / whole
-        status: Status = "applied" if share > 0.5 else "not-found"
-        return Finding(departure, function, status, share, largest, tuple(taps))
+            if seen is not None:
+                found.append(seen)
+        largest = max((seen.most for seen in found), default=0.0)
+        taps = tuple(seen.tap for seen in found if seen.visible)
+        for voters in ([seen for seen in found if seen.explained], found):
+            whole = sum(seen.whole for seen in voters)
+            if whole >= _CLEAR**2:
+                share = sum(seen.shown for seen in voters) / whole
+                status: Status = "applied" if share > 0.5 else "not-found"
+                return Finding(departure, function, status, share, largest, taps)
+        return Finding(departure, function, "no-effect", None, largest, taps)
 
     def _computes(self, step: Step, function: str) -> bool:
         operation = step.operation
@@ -207,7 +215,15 @@ class _Run:
         if not (np.isfinite(error).all() and np.isfinite(added).all()):
             return None
         scaled = added / variance[valid]
+        limits = isolated_limits(error.size)
+        limits = Limits(_SLACK * limits.rms, _SLACK * limits.peak)
+        explained = any(
+            errors_of(found, values[step.tap], np.sqrt(variance), valid, limits).ok
+            for values in (defined, departed)
+        )
         return _Seen(
+            tap=step.tap,
+            explained=explained,
             shown=float(np.sum(error * scaled)),
             whole=float(np.sum(added * scaled)),
             most=max(self._largest(place, defined, departed) for place in places),
