@@ -43,8 +43,6 @@ class TapResult:
             figures that follow, if an element is not finite or there was nothing to compare.
         within: Share of the elements within the tolerance.
         worst_index: Where the tolerance is used most, in the whole output.
-        departure: The largest difference that accepted departures make to what the tap should be;
-            None if none is applied.
         deviation: Root mean square of the deviation that rounding predicts for the whole forward.
         accumulated: Errors against the float64 oracle.
         isolated: Errors against what the side's own inputs of this tap make of it.
@@ -52,6 +50,8 @@ class TapResult:
         own_fault: Whether it is not ok from its own inputs, or cannot be computed with at all. A
             tap that is not ok otherwise is so because an earlier one is.
         problem: Why it is not ok, in words; empty if it is.
+        departure: The largest difference that accepted departures make to what the tap should be;
+            None if none is applied.
     """
 
     name: str
@@ -61,13 +61,13 @@ class TapResult:
     used: float | None = None
     within: float | None = None
     worst_index: tuple[int, ...] | None = None
-    departure: float | None = None
     deviation: float | None = None
     accumulated: Both | None = None
     isolated: Both | None = None
     facts: PairFacts | None = None
     own_fault: bool = False
     problem: str = ""
+    departure: float | None = None
 
 
 @dataclass(frozen=True)
