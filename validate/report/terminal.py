@@ -39,6 +39,8 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"[bold]{'inputs':10} [/]{escape(_inputs_line(verdict.inputs))}")
     if verdict.policy:
         console.print(f"[bold]{'tolerance':10} [/]{escape(_policy_line(verdict.policy))}")
+    for accepted in verdict.accepted:
+        console.print(f"[bold]{'accepted':10} [/]{escape(_accepted_line(accepted))}")
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))
@@ -82,6 +84,14 @@ def _policy_line(policy: Mapping[str, Any]) -> str:
         figures = f"atol {policy['atol']:g}, rtol {policy['rtol']:g}"
         return f"{policy['name']}: {figures}, {policy['basis']}"
     return f"{policy['name']}: {policy['basis']}"
+
+
+def _accepted_line(accepted: Mapping[str, Any]) -> str:
+    return (
+        f"{accepted['name']} ({accepted['status']}): {accepted['operation']} x is "
+        f"{accepted['formula']}; {accepted['source']}, {accepted['platform']} "
+        f"({', '.join(accepted['versions'])})"
+    )
 
 
 def _taps_table(verdict: Verdict) -> Table:
