@@ -13,6 +13,7 @@ from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
@@ -37,6 +38,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
   validate bert --gradients                             the backward pass as well
   validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
+  validate gpt2 --backend mindnlp --accept mindspore-cpu-tanh      but for a kernel of its platform
   validate gpt2 --emulate ascend-fp16                   what to expect of a device
   validate record gpt2 --device Ascend -o capture       one side, where the device is
   validate compare reference capture                    two recorded sides, judged
@@ -106,6 +108,10 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      "oracle and the noise floor]"),
         click.Option(["--atol"], type=float, help="Absolute tolerance, instead of a policy."),
         click.Option(["--rtol"], type=float, help="Relative tolerance, instead of a policy."),
+        click.Option(["--accept"], type=click.Choice(tuple(DEPARTURES)), multiple=True,
+                     help="Judge the candidate against the network with this kernel of its "
+                     "platform, a known departure from the definition; everything else is held to "
+                     "the derived tolerance. May be given several times."),
         click.Option(["--emulate"], type=click.Choice(tuple(UNITS)),
                      help="Run no candidate, but predict: the network with the inputs of matrix "
                      "products rounded as this unit does. Never a pass of the device."),

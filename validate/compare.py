@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mindport.validate.capture import Capture
 from mindport.validate.case import SDPA
 from mindport.validate.expectation import Expected, expect, tap_reader
 from mindport.validate.formula.operations import Setting
-from mindport.validate.formula.recompute import Recomputed, View
+from mindport.validate.formula.recompute import Recomputed, Tap, View
 from mindport.validate.formula.validity import visible_keys
 from mindport.validate.metrics import Errors, errors_of, rms, whole_index
 from mindport.validate.pairs.facts import PairFacts, compare_streams
@@ -54,8 +54,8 @@ def compare_captures(
         policy: Chooses the tolerance of each tap.
         required: Taps that the candidate must have; one that it lacks is a failure.
         details: Taps that lie inside a block or head.
-        views: What the taps should be; by default they are recomputed, from parameters that both
-            sides have.
+        views: What the taps should be; by default they are recomputed, with the parameters and the
+            functions that both sides share.
 
     Raises:
         FormulaError: If the formula is not that of the oracle.
@@ -93,7 +93,7 @@ def _compare(
     item: Expected,
     reference: Capture,
     candidate: Capture,
-    sides: dict[str, Callable[[str], np.ndarray | None]],
+    sides: Mapping[str, Tap],
     setting: Setting,
     policy: TolerancePolicy,
     *,
@@ -146,19 +146,20 @@ def _compare(
         within=within,
         worst_index=worst,
         deviation=rms(theirs.accumulated.deviation[valid]),
+        departure=item.departure,
         accumulated=accumulated,
         isolated=isolated,
         facts=facts,
         own_fault=own_fault,
         problem=problem,
-        apart=item.apart(valid) if policy.mixed else None,
+        apart=item.apart,
     )
 
 
-def _accumulated(both: Expected, r: np.ndarray, c: np.ndarray, reference: Capture) -> Both:
-    item = both.reference
+def _accumulated(item: Expected, r: np.ndarray, c: np.ndarray, reference: Capture) -> Both:
     rows, elements = _rows(item), int(np.count_nonzero(item.valid)) * _inner(item)
-    fed = _errors(r, item.accumulated, item.valid, isolated_limits(elements))
+    ours, theirs = item.reference.accumulated, item.candidate.accumulated
+    fed = _errors(r, ours, item.valid, isolated_limits(elements))
     # What reordering does to the reference, in the same units.
     name, floor = item.step.tap, fed.rms
     own = reference.manifest.floor.get("as fed", {}).get(name, 0.0)
@@ -166,16 +167,16 @@ def _accumulated(both: Expected, r: np.ndarray, c: np.ndarray, reference: Captur
         if own and name in run:
             floor = max(floor, fed.rms * run[name] / own)
     limits = accumulated_limits(elements, rows, item.copies, floor)
-    allowed = limits if both.alike else accumulated_limits(elements, rows, item.copies, 1.0)
+    allowed = accumulated_limits(elements, rows, item.copies, 1.0) if item.mixed else limits
     return Both(
-        _errors(r, item.accumulated, item.valid, limits),
-        _errors(c, both.candidate.accumulated, item.valid, allowed),
+        _errors(r, ours, item.valid, limits),
+        _errors(c, theirs, item.valid, allowed),
     )
 
 
-def _isolated(both: Expected, r: np.ndarray, c: np.ndarray) -> Both | None:
-    item = both.candidate
-    ours, theirs = both.reference.isolated.get("reference"), item.isolated.get("candidate")
+def _isolated(item: Expected, r: np.ndarray, c: np.ndarray) -> Both | None:
+    ours = item.reference.isolated.get("reference")
+    theirs = item.candidate.isolated.get("candidate")
     if ours is None or theirs is None:
         return None
     elements = int(np.count_nonzero(item.valid)) * _inner(item)
@@ -183,7 +184,7 @@ def _isolated(both: Expected, r: np.ndarray, c: np.ndarray) -> Both | None:
     own = _errors(r, ours, item.valid, limits)
     # A reference whose own kernel is worse than predicted excuses the same in the candidate, unless
     # it computes in another dtype: then it says nothing about the candidate's.
-    worse = max(1.0, own.rms) if both.alike else 1.0
+    worse = 1.0 if item.mixed else max(1.0, own.rms)
     if not theirs.direct:
         limits = accumulated_limits(elements, _rows(item), item.copies, worse)
     else:
@@ -195,15 +196,15 @@ def _errors(found: np.ndarray, view: View, valid: np.ndarray, limits: Limits) ->
     return errors_of(found, view.expected, view.deviation, valid, limits)
 
 
-def _rows(item: Recomputed) -> int:
+def _rows(item: Expected) -> int:
     """Return how many tokens (or sequences, where they are pooled) are compared."""
     per_position = item.valid.any(axis=tuple(range(2, item.valid.ndim)))
     return int(np.count_nonzero(per_position))
 
 
-def _inner(item: Recomputed) -> int:
+def _inner(item: Expected) -> int:
     """Return how many elements stand behind each entry of ``valid``."""
-    return int(np.prod(item.accumulated.expected.shape[item.valid.ndim :], dtype=np.int64))
+    return int(np.prod(item.shape[item.valid.ndim :], dtype=np.int64))
 
 
 def _within(found: np.ndarray, view: View, valid: np.ndarray, peak: float) -> float:

@@ -18,6 +18,8 @@ from mindport.validate.backend import load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case
 from mindport.validate.compare import compare_captures
+from mindport.validate.departures.known import Departure, find_departures
+from mindport.validate.departures.recognition import Finding, recognise, with_departures
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.emulation.units import find_unit
@@ -66,6 +68,7 @@ class Subject:
         origins: Where the weights came from, by side.
         notices: What a reader should know.
         emulated: The unit that the candidate emulates; empty for none.
+        accept: Names of departures of the candidate's platform that are accepted.
     """
 
     case: Case
@@ -82,6 +85,7 @@ class Subject:
     origins: Mapping[str, str]
     notices: tuple[str, ...]
     emulated: str = ""
+    accept: tuple[str, ...] = ()
 
 
 def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdict:
@@ -91,6 +95,10 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
         subject: What was run.
         reference: With the oracle.
         candidate: What is judged.
+
+    Raises:
+        MindportError: If a departure is to be accepted that is none of the candidate's platform,
+            or without the weights that its effect is computed from.
     """
     case, policy, prepared = subject.case, subject.policy, subject.prepared
     architecture = load_architecture(case.architecture)
@@ -106,6 +114,11 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
     inner = network.details
     required = final_taps(head, layers) if partial else [t for t in case.taps if t not in inner]
 
+    accepted = _accepted(subject, candidate)
+
+    def look_for(capture: Capture) -> tuple[Finding, ...]:
+        return recognise(accepted, capture, network.steps, network.setting, policy.precision)
+
     def compare(capture: Capture) -> tuple[TapResult, ...]:
         return tuple(
             compare_captures(
@@ -116,7 +129,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
                 policy,
                 required=required,
                 details=network.details,
-                views=_views(subject, network, reference, capture),
+                views=_views(subject, network, reference, capture, look_for(capture)),
             )
         )
 
@@ -128,6 +141,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
         case = replace(case, taps=judged.manifest.taps)  # what it lacks is said in the notices
     else:
         taps = compare(candidate)
+    findings = look_for(judged)
     verdict = judge(
         Evidence(
             case=case,
@@ -140,7 +154,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
                 taps,
                 judged,
                 network.steps,
-                network.setting,
+                with_departures(network.setting, findings) or network.setting,
                 policy.dtype,
                 network.tied,
                 matmul=policy.matmul,
@@ -156,6 +170,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
             checkpoint=subject.origins,
             notices=notices if prepared else (*notices, NO_WEIGHTS),
             emulation=_emulation(subject.emulated, judged),
+            accepted=findings,
         )
     )
     verdict = with_lost_weights(verdict, where)
@@ -168,14 +183,19 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
 
 
 def _views(
-    subject: Subject, network: Network, reference: Capture, candidate: Capture
+    subject: Subject,
+    network: Network,
+    reference: Capture,
+    candidate: Capture,
+    findings: Sequence[Finding],
 ) -> Iterator[Expected]:
     """Yield what every tap should be.
 
     Raises:
         MindportError: If that takes weights, and they are not at hand.
     """
-    policy, prepared, own = subject.policy, subject.prepared, None
+    policy, prepared = subject.policy, subject.prepared
+    setting, own = network.setting, None
     if prepared is None:
         if policy.mixed:
             raise MindportError(
@@ -186,7 +206,23 @@ def _views(
         return recall(reference, network)
     if policy.mixed:
         own = describe_network(prepared, subject.inputs, policy.reference_dtype).setting
-    return expect(reference, candidate, network.steps, network.setting, policy, own)
+    elif platform := with_departures(setting, findings):
+        setting, own = platform, setting
+    return expect(reference, candidate, network.steps, setting, policy, own)
+
+
+def _accepted(subject: Subject, candidate: Capture) -> tuple[Departure, ...]:
+    ran = candidate.manifest.identity
+    found = find_departures(
+        subject.accept, framework=ran.framework, device=ran.device, dtype=ran.dtype
+    )
+    if found and subject.prepared is None:
+        raise MindportError(
+            "What an accepted departure does is computed from the reference's weights, and those "
+            "are not at hand.",
+            "Name the weights with --checkpoint, or leave out --accept.",
+        )
+    return found
 
 
 def left_behind(prepared: Prepared) -> frozenset[str]:

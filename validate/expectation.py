@@ -1,8 +1,13 @@
-"""What every tap of two runs should be: on each side, by the network of its own rounded weights."""
+"""What every tap of two runs should be, on the reference's side and on the candidate's.
+
+They are the same unless the sides compute in different dtypes, or a departure of the candidate's
+platform is accepted: then the network is computed twice, with the parameters as each dtype rounds
+them, or once as it is defined and once with the platform's own functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +16,7 @@ import numpy as np
 from mindport.migrate.computation import Project, Step
 from mindport.validate.capture import Capture
 from mindport.validate.formula.operations import Setting
-from mindport.validate.formula.recompute import Recomputed, recompute
+from mindport.validate.formula.recompute import Recomputed, Tap, recompute
 from mindport.validate.formula.rounding import PRECISIONS
 from mindport.validate.tolerance import TolerancePolicy
 
@@ -22,28 +27,61 @@ _WORK, _MOST_COPIES = 2e7, 16
 
 @dataclass(frozen=True)
 class Expected:
-    """What a step should make on each side; the same unless they compute in different dtypes.
-
-    The exact network of a side is that of its own parameters, which its dtype has rounded.
+    """What a tap should be.
 
     Attributes:
-        reference: In the reference's dtype.
-        candidate: In the candidate's.
+        reference: On the reference's side.
+        candidate: On the candidate's; the same object if both compute the same network.
+        mixed: Whether the sides compute in different dtypes.
     """
 
     reference: Recomputed
     candidate: Recomputed
+    mixed: bool = False
 
     @property
-    def alike(self) -> bool:
-        """Whether both sides compute in one dtype."""
-        return self.reference is self.candidate
+    def step(self) -> Step:
+        """The operation and the tap that it makes."""
+        return self.candidate.step
 
-    def apart(self, valid: np.ndarray) -> float:
-        """Return how far two correct sides are apart (rms): both errors, and the parameters'."""
+    @property
+    def valid(self) -> np.ndarray:
+        """Which elements count."""
+        return self.candidate.valid
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tap."""
+        return self.candidate.accumulated.expected.shape
+
+    @property
+    def copies(self) -> int:
+        """How many disturbed copies the deviations were estimated from."""
+        return self.candidate.copies
+
+    @property
+    def apart(self) -> float | None:
+        """How far correct sides of two dtypes are apart (rms): both errors, and the parameters'.
+
+        None if both compute in one dtype.
+        """
+        if not self.mixed:
+            return None
         ours, theirs = self.reference.accumulated, self.candidate.accumulated
-        parts = (ours.deviation, theirs.deviation, theirs.expected - ours.expected)
-        return float(np.sqrt(sum(np.mean(np.square(part[valid])) for part in parts)))
+        parts = (ours.deviation, theirs.deviation, self._difference)
+        return float(np.sqrt(sum(np.mean(np.square(part[self.valid])) for part in parts)))
+
+    @property
+    def departure(self) -> float | None:
+        """The largest difference that accepted departures make; None if none is applied."""
+        if self.mixed or self.reference is self.candidate:
+            return None
+        return float(np.abs(self._difference[self.valid]).max(initial=0.0))
+
+    @property
+    def _difference(self) -> np.ndarray:
+        ours, theirs = self.reference.accumulated.expected, self.candidate.accumulated.expected
+        return np.subtract(theirs, ours)
 
 
 def expect(
@@ -60,9 +98,9 @@ def expect(
         reference: What is held to be right.
         candidate: What is judged.
         steps: Of the head, filled in.
-        setting: Config, model inputs and parameters, in the candidate's dtype.
+        setting: Config, model inputs, parameters and functions of the candidate.
         policy: Knows how each side rounds.
-        reference_setting: The same in the reference's dtype; None if that is the candidate's.
+        reference_setting: The reference's; None if it is the same.
     """
     sides = {"reference": tap_reader(reference), "candidate": tap_reader(candidate)}
     copies = count_copies(steps, setting)
@@ -70,14 +108,16 @@ def expect(
         for item in recompute(steps, setting, sides, policy.precision, copies=copies):
             yield Expected(item, item)
         return
+    rounding = PRECISIONS[policy.reference_dtype] if policy.mixed else policy.precision
     ours, theirs = (
         recompute(steps, own, {side: sides[side]}, precision, copies=copies)
         for side, own, precision in (
-            ("reference", reference_setting, PRECISIONS[policy.reference_dtype]),
+            ("reference", reference_setting, rounding),
             ("candidate", setting, policy.precision),
         )
     )
-    yield from map(Expected, ours, theirs)
+    for pair in zip(ours, theirs, strict=True):
+        yield Expected(*pair, mixed=policy.mixed)
 
 
 def count_copies(steps: Sequence[Step], setting: Setting) -> int:
@@ -90,7 +130,7 @@ def count_copies(steps: Sequence[Step], setting: Setting) -> int:
     return int(np.clip(_WORK // (setting.real.size * max(widths, 1)), 2, _MOST_COPIES))
 
 
-def tap_reader(capture: Capture) -> Callable[[str], np.ndarray | None]:
+def tap_reader(capture: Capture) -> Tap:
     """Return a function that reads a capture's taps, None for those it lacks."""
     stored = capture.stored_taps
 

@@ -11,6 +11,12 @@ from mindport.validate.backend import LoadReport
 from mindport.validate.capture import Capture
 from mindport.validate.case import FUSED, SDPA, Case, tap_kinds
 from mindport.validate.compare import first_fault
+from mindport.validate.departures.recognition import Finding
+from mindport.validate.departures.telling import (
+    accepted_notices,
+    accepted_section,
+    accepted_words,
+)
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.emulation.prediction import Emulation
@@ -43,6 +49,7 @@ class Evidence:
         checkpoint: Where the weights came from, by side.
         notices: What a reader should know.
         emulation: What was emulated, if the candidate is an emulation.
+        accepted: What became of each accepted departure of the candidate's platform.
     """
 
     case: Case
@@ -59,6 +66,7 @@ class Evidence:
     checkpoint: Mapping[str, Any]
     notices: tuple[str, ...]
     emulation: Emulation | None = None
+    accepted: tuple[Finding, ...] = ()
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -70,7 +78,7 @@ def judge(evidence: Evidence) -> Verdict:
         _identity_problem(evidence)
         or _load_problem(evidence)
         or _input_problem(evidence)
-        or _tap_problem(evidence.taps, evidence.diagnosis)
+        or _tap_problem(evidence)
         or _gradient_problem(evidence.gradients)
         or _prompt_problem(evidence.prompt_task, evidence.prompts)
     )
@@ -105,7 +113,11 @@ def judge(evidence: Evidence) -> Verdict:
         inputs={**evidence.inputs, "sha256": dict(evidence.case.inputs)},
         prompts=_prompt_section(evidence.prompt_task, evidence.prompts),
         emulation=emulation,
-        notices=evidence.notices + _tap_notices(evidence) + _prompt_notices(evidence.prompts),
+        accepted=accepted_section(evidence.accepted, evidence.taps),
+        notices=evidence.notices
+        + accepted_notices(evidence.accepted, evidence.candidate.manifest.identity.version)
+        + _tap_notices(evidence)
+        + _prompt_notices(evidence.prompts),
         timings={
             side: {**c.manifest.seconds, "peak_memory_bytes": c.manifest.peak_memory_bytes}
             for side, c in sides.items()
@@ -188,15 +200,19 @@ def _input_problem(evidence: Evidence) -> str:
     return ""
 
 
-def _tap_problem(taps: Sequence[TapResult], diagnosis: Sequence[Diagnosis]) -> str:
+def _tap_problem(evidence: Evidence) -> str:
+    taps = evidence.taps
     if not taps:
         return "no tap was captured, so nothing was compared"
     fault = first_fault(taps)
     if fault is None:
         return ""
     faulty = sum(1 for tap in taps if not tap.ok)
-    said = f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
-    cause = next((d for d in diagnosis if d.tap == fault.name and d.cause != UNKNOWN), None)
+    said = accepted_words(evidence.accepted, taps)
+    said += f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
+    cause = next(
+        (d for d in evidence.diagnosis if d.tap == fault.name and d.cause != UNKNOWN), None
+    )
     if cause is not None:
         how = "confirmed" if cause.confirmed else "suspected"
         said += f"; {how} cause: {CAUSES[cause.cause]} ({cause.detail})"
@@ -273,7 +289,8 @@ def _success(evidence: Evidence) -> str:
     used = max(tap.used or 0.0 for tap in evidence.taps)
     last = evidence.taps[-1]
     apart = last.facts.max_abs if last.facts else None
-    said = (
+    said = accepted_words(evidence.accepted, evidence.taps)
+    said += (
         f"all {len(evidence.taps)} taps agree, at {last.name} to {apart:.2g}; "
         f"no tap uses more than {used:.0%} of its tolerance"
     )

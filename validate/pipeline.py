@@ -13,6 +13,7 @@ from mindport.validate.capture import Capture
 from mindport.validate.case import Run
 from mindport.validate.checkpoints import candidate_folder
 from mindport.validate.conclusion import Subject, conclude, left_behind
+from mindport.validate.departures.asking import check_accepted
 from mindport.validate.devices import parse_device
 from mindport.validate.emulation.asking import BACKEND as EMULATED
 from mindport.validate.emulation.asking import check_unit
@@ -55,6 +56,8 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         request.dtype, request.policy, request.atol, request.rtol, unit, request.reference_dtype
     )
     pythons = find_python(request.reference_python), find_python(request.python, name)
+    check_accepted(request.accept, policy, device=parse_device(request.device).kind,
+                   gradients=request.gradients, emulate=request.emulate)  # fmt: skip
     devices = [str(parse_device(text)) for text in (request.reference_device, request.device)]
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
@@ -106,6 +109,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
             origins={"reference": request.checkpoint, "candidate": candidate.origin},
             notices=candidate.notices,
             emulated=request.emulate or "",
+            accept=request.accept,
         )
         verdict = conclude(subject, sides["reference"], sides["candidate"])
         ported = candidate.folder != prepared.source.folder

@@ -51,6 +51,7 @@ class Request:
         gradients: Whether to compare the loss and the gradient of every parameter too.
         allow_missing: Whether to run both sides with the initial values of what the checkpoint
             lacks.
+        accept: Names of departures of the candidate's platform that are accepted.
         reference_capture: A recorded reference to be used instead of a run.
         candidate_capture: The same for the candidate.
     """
@@ -89,6 +90,7 @@ class Request:
     candidate: str | None = None
     taps_file: Path | None = None
     gradients: bool = False
+    accept: tuple[str, ...] = ()
     allow_missing: bool = False
     reference_capture: Path | None = None
     candidate_capture: Path | None = None

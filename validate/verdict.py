@@ -52,6 +52,8 @@ class TapResult:
         problem: Why it is not ok, in words; empty if it is.
         apart: Where the sides compute in different dtypes, root mean square of what correct ones
             are apart: both deviations, and what rounding the weights does; else None.
+        departure: The largest difference that accepted departures make to what the tap should be;
+            None if none is applied.
     """
 
     name: str
@@ -68,6 +70,7 @@ class TapResult:
     own_fault: bool = False
     problem: str = ""
     apart: float | None = None
+    departure: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ class Verdict:
             or None.
         emulation: The unit that was emulated and the figures by tap
             (:meth:`mindport.validate.emulation.prediction.Emulation.section`), or None.
+        accepted: What became of each accepted departure of the candidate's platform
+            (:meth:`mindport.validate.departures.recognition.Finding.to_dict`).
         notices: What a reader should know although it decides nothing.
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.
@@ -143,6 +148,7 @@ class Verdict:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, Any] | None = None
     emulation: Mapping[str, Any] | None = None
+    accepted: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
     not_run: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, Any] = field(default_factory=dict)

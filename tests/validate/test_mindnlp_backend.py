@@ -198,6 +198,18 @@ class TestRealMindNLP:
         check_identity(verdict)
         check_gpt2(code, verdict)
 
+    def test_embedded_gpt2_but_for_its_tanh(self, mindnlp, validate):
+        """The whole of it is right, and that is proved at full sharpness."""
+        accepting = ("--accept", "mindspore-cpu-tanh")
+        code, verdict, said = validate("gpt2", "--backend", "mindnlp", *accepting)
+        assert (code, verdict["verdict"]) == (0, "pass"), said
+        check_identity(verdict)
+        assert max(tap["used"] for tap in verdict["taps"]) < 0.7
+        (entry,) = verdict["accepted"]
+        assert entry["status"] == "applied"
+        assert entry["share"] == pytest.approx(1, abs=0.02)
+        assert not any("was measured in" in notice for notice in verdict["notices"])
+
     @pytest.mark.parametrize(("architecture", "head"), HEADS)
     def test_every_head(self, mindnlp, validate, architecture, head):
         code, verdict, said = validate(

@@ -19,6 +19,7 @@ OTHERS = {
     "size": "base", "head": "lm", "inputs": Path("in.txt"), "batch": 2, "length": 8, "seed": 3,
     "policy": "community-1e-3", "atol": 1e-3, "rtol": 1e-4, "backend": "mindnlp",
     "device": "GPU", "reference_device": "GPU", "dtype": "float16", "mode": "graph",
+    "accept": ("mindspore-cpu-tanh",),
     "reference_dtype": "bfloat16", "attention": "fused", "reference_attention": "sdpa",
     "python": "/usr/bin/python", "reference_python": "python3", "prompts": "sentiment",
     "prompt_limit": 5, "shots": 2, "timeout": 60.0, "threads": 1, "blocks_only": True,

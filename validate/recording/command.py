@@ -13,6 +13,7 @@ from rich.status import Status
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.case import DTYPES
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.recording.bundle import make_bundle
 from mindport.validate.recording.comparing import Yardstick, compare_recorded
 from mindport.validate.recording.dumps.importing import DumpRequest, import_dump
@@ -166,6 +167,8 @@ def _bundle(
               "[default: derived, from the float64 oracle and the noise floor]")  # fmt: skip
 @click.option("--atol", type=float, help="Absolute tolerance, instead of a policy.")
 @click.option("--rtol", type=float, help="Relative tolerance, instead of a policy.")
+@click.option("--accept", type=click.Choice(tuple(DEPARTURES)), multiple=True, help="A known "
+              "departure of the candidate's platform that is accepted.")  # fmt: skip
 @click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json and "
               "DIR/index.html.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict line alone.")

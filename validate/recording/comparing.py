@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.conclusion import Subject, conclude
+from mindport.validate.departures.asking import check_accepted
+from mindport.validate.devices import parse_device
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
 from mindport.validate.provenance import option_words, with_provenance
@@ -31,12 +33,14 @@ class Yardstick:
         policy: How the tolerance is chosen.
         atol: Absolute tolerance.
         rtol: Relative tolerance.
+        accept: Names of departures of the candidate's platform that are accepted.
     """
 
     checkpoint: str | None = None
     policy: str | None = None
     atol: float | None = None
     rtol: float | None = None
+    accept: tuple[str, ...] = ()
 
 
 def compare_recorded(
@@ -70,6 +74,10 @@ def compare_recorded(
             yardstick.rtol,
             reference_dtype=ours.record.dtype,
         )
+        ran, gradients = theirs.capture.manifest.identity, ours.record.gradients
+        gradients = gradients and theirs.record.gradients
+        check_accepted(yardstick.accept, policy, device=ran.device, framework=ran.framework,
+                       gradients=gradients)  # fmt: skip
         stage("comparison")
         prepared = find_weights(ours.case, yardstick.checkpoint, work / "weights", [theirs.case])
         subject = Subject(
@@ -83,7 +91,8 @@ def compare_recorded(
             own=theirs.record.own,
             imported=theirs.record.imported,
             # What rounding does to gradients is measured, in the reference's dtype alone.
-            gradients=ours.record.gradients and theirs.record.gradients and not policy.mixed,
+            gradients=gradients and not policy.mixed,
+            accept=yardstick.accept,
             policy=policy,
             origins={"reference": ours.record.origin, "candidate": theirs.record.origin},
             notices=theirs.record.notices + _unasked(ours, theirs),
@@ -108,9 +117,18 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
             "--emulate needs both sides in one run.", "Leave out the recorded side."
         )
     given = None if request.checkpoint == Request.checkpoint else request.checkpoint
-    yardstick = Yardstick(given, request.policy, request.atol, request.rtol)
+    yardstick = Yardstick(given, request.policy, request.atol, request.rtol, request.accept)
     check_dtypes(request)
-    choose_policy(request.dtype, request.policy, request.atol, request.rtol)  # before anything runs
+    # Before anything runs.
+    policy = choose_policy(
+        request.dtype,
+        request.policy,
+        request.atol,
+        request.rtol,
+        reference_dtype=request.reference_dtype,
+    )
+    check_accepted(request.accept, policy, device=parse_device(request.device).kind,
+                   gradients=request.gradients)  # fmt: skip
     reference, candidate = request.reference_capture, request.candidate_capture
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

@@ -209,6 +209,8 @@ def _circumstances(verdict: Verdict) -> dict[str, str]:
             found[f"{side} weights {name}"] = digest[:12]
     if verdict.policy:
         found["tolerance"] = str(verdict.policy["name"])
+    if verdict.accepted:
+        found["accepted"] = ", ".join(accepted["name"] for accepted in verdict.accepted)
     for name, digest in verdict.inputs.get("sha256", {}).items():
         found[f"input {name}"] = digest[:12]
     if verdict.prompts:

@@ -57,6 +57,15 @@ def policy_line(policy: Mapping[str, Any]) -> str:
     return f"{policy['name']}: {policy['basis']}"
 
 
+def accepted_line(accepted: Mapping[str, Any]) -> str:
+    """Return which departure of the candidate's platform was accepted, in a line."""
+    return (
+        f"{accepted['name']} ({accepted['status']}): {accepted['operation']} x is "
+        f"{accepted['formula']}; {accepted['source']}, {accepted['platform']} "
+        f"({', '.join(accepted['versions'])})"
+    )
+
+
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a number to so many digits; a dash for none."""
     return "–" if value is None else f"{value:.{digits}g}"

@@ -15,6 +15,13 @@ from tests.validate.recorded import make_recorded
 HOSTILE = "<script>window.hit = 1</script>\"'><img src=x onerror='window.hit = 1'>|`x`"
 LEVELS = ("load", "inputs", "rows", "margins", "flips", "distributions", "decisions", "metrics")
 
+ACCEPTED = {
+    "name": "mindspore-cpu-tanh", "platform": "MindSpore on a CPU", "versions": ["2"],
+    "operation": "tanh", "formula": "coarse", "source": "a source", "function": None,
+    "status": "no-effect", "share": None, "largest": 0.0, "taps": [], "last_tap": "logits",
+    "at_last_tap": None,
+}  # fmt: skip
+
 
 def make_verdicts(network, weights, folder):
     """Return verdicts by name: ``pass``, ``fail``, ``not-run`` and ``everything``.
@@ -62,6 +69,7 @@ def full(verdict, mapping):
         prompts=prompts(),
         gradients=gradients(),
         not_compared=("pooler",),
+        accepted=(ACCEPTED,),
         policy={**verdict.policy, "name": "community-1e-3", "atol": 1e-3, "rtol": 1e-3},
     )  # fmt: skip
 

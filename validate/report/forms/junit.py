@@ -13,7 +13,14 @@ from xml.etree import ElementTree
 
 from mindport.validate.diagnose.causes import CAUSES
 from mindport.validate.report.forms import Document, Form
-from mindport.validate.report.summary import figure, identity_line, policy_line, share, state_of
+from mindport.validate.report.summary import (
+    accepted_line,
+    figure,
+    identity_line,
+    policy_line,
+    share,
+    state_of,
+)
 from mindport.validate.verdict import Diagnosis, TapResult, Verdict
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -50,6 +57,8 @@ def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield side, identity_line(identity)
     if verdict.policy:
         yield "tolerance", policy_line(verdict.policy)
+    for accepted in verdict.accepted:
+        yield "accepted", accepted_line(accepted)
     yield "verdict", verdict.verdict
     yield "headline", verdict.headline
 

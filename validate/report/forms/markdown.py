@@ -12,6 +12,7 @@ from mindport.validate.report.charts.drawing import draw_alone
 from mindport.validate.report.charts.errors import View, chart_errors
 from mindport.validate.report.forms import Document, Form
 from mindport.validate.report.summary import (
+    accepted_line,
     figure,
     first_cause,
     fullest_tap,
@@ -70,6 +71,8 @@ def _results(verdict: Verdict) -> Iterator[tuple[str, ...]]:
         yield "prompts", f"{_plain(verdict.prompts['task'])}: {_plain(verdict.prompts['headline'])}"
     if verdict.policy:
         yield "tolerance", _plain(policy_line(verdict.policy))
+    for accepted in verdict.accepted:
+        yield "accepted", _plain(accepted_line(accepted))
 
 
 def _sides(verdict: Verdict) -> Iterator[tuple[str, ...]]:

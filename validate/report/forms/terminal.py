@@ -16,7 +16,7 @@ from mindport.validate.report.ending import print_ending
 from mindport.validate.report.forms import Document, Form
 from mindport.validate.report.gradients import print_gradients
 from mindport.validate.report.prompts import print_prompts
-from mindport.validate.report.summary import identity_line, policy_line, share
+from mindport.validate.report.summary import accepted_line, identity_line, policy_line, share
 from mindport.validate.verdict import TapResult, Verdict
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
@@ -41,6 +41,8 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"[bold]{'inputs':10} [/]{escape(_inputs_line(verdict.inputs))}")
     if verdict.policy:
         console.print(f"[bold]{'tolerance':10} [/]{escape(policy_line(verdict.policy))}")
+    for accepted in verdict.accepted:
+        console.print(f"[bold]{'accepted':10} [/]{escape(accepted_line(accepted))}")
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))

@@ -18,6 +18,7 @@ from mindport.validate.report.charts.ulps import chart_ulps, chart_ulps_of
 from mindport.validate.report.page.heat import heat_map
 from mindport.validate.report.page.texts import read_catalogues, say
 from mindport.validate.report.summary import (
+    accepted_line,
     figure,
     first_cause,
     fullest_tap,
@@ -88,7 +89,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        say=say, state_of=state_of, identity_line=identity_line, policy_line=policy_line
+        say=say,
+        accepted_line=accepted_line,
+        state_of=state_of,
+        identity_line=identity_line,
+        policy_line=policy_line,
     )
     environment.filters.update(figure=figure, share=share)
     return environment
