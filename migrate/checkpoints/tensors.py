@@ -83,6 +83,21 @@ class TensorInfo:
         return self.count * DTYPES[self.dtype].numpy.itemsize
 
 
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a tensor as they lie in a file: little-endian, in C order, nothing between them.
+
+    Attributes:
+        path: The file.
+        offset: Where they start.
+        size: How many there are.
+    """
+
+    path: Path
+    offset: int
+    size: int
+
+
 class TensorReader(Protocol):
     """A checkpoint whose headers are known and whose tensors are read one at a time."""
 
@@ -104,6 +119,13 @@ class TensorReader(Protocol):
     @property
     def infos(self) -> Mapping[str, TensorInfo]:
         """Name to dtype and shape, in the order of the file."""
+        ...
+
+    def spans(self, name: str) -> tuple[Span, ...] | None:
+        """Return where a tensor's bytes lie, in order, so that they can be copied unread.
+
+        None if they must be decoded by :meth:`read`: they are compressed, strided, big-endian.
+        """
         ...
 
     def read(self, name: str) -> np.ndarray:
