@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.architecture import Kind
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
-from mindport.migrate.checkpoints.mindspore_ckpt import write_ckpt
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.mindspore_ckpt import ckpt_layout
+from mindport.migrate.checkpoints.safetensors import safetensors_layout, storage_order
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
 from mindport.migrate.manifest import make_manifest
@@ -145,10 +146,9 @@ def write_checkpoint(
     try:
         weights = work / ("model.safetensors" if file_format == "safetensors" else "model.ckpt")
         tensors = _counted(convert_tensors(plan, source.reader), len(plan.written), progress)
-        if file_format == "safetensors":
-            write_safetensors(weights, tensors, plan.written, _metadata(plan))
-        else:
-            write_ckpt(weights, tensors, plan.written)
+        in_order = {name: plan.written[name] for name in storage_order(plan.written)}
+        make = safetensors_layout if file_format == "safetensors" else ckpt_layout
+        write_arrays(weights, make(in_order, _metadata(plan)), lambda _: next(tensors)[1])
         verify_written(plan, source.reader, open_checkpoint(weights).reader, progress)
         _write_json(work / "config.json", target_config(plan, config))
         for file in source.tokenizer_files:

@@ -12,8 +12,9 @@ import numpy as np
 
 from mindport.migrate.architecture import Architecture, Kind
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.detect import choose_head, detect_dialect, holds_embeddings
@@ -159,14 +160,10 @@ def random_checkpoint(architecture: Architecture, choice: ReferenceChoice, folde
     }
     infos = {name: TensorInfo("float32", p.torch_shape) for name, p in parameters.items()}
     folder.mkdir()
-    write_safetensors(
+    write_arrays(
         folder / "model.safetensors",
-        (
-            (name, _draw(rng, parameters[name].parameter.kind, infos[name].shape))
-            for name in storage_order(infos)
-        ),
-        infos,
-        {"format": "pt"},
+        safetensors_layout(infos, {"format": "pt"}),
+        lambda name: _draw(rng, parameters[name].parameter.kind, infos[name].shape),
     )
     content = {**config, "model_type": architecture.name, "architectures": [head.class_name]}
     (folder / "config.json").write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -7,9 +7,14 @@ first byte, any format can be streamed, and no format needs a framework.
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from mindport.migrate.checkpoints.tensors import TensorInfo
 
@@ -32,7 +37,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Data:
-    """Bytes of a tensor, little-endian in C order.
+    """Bytes of a tensor, little-endian in C order; a tensor of no bytes has none in a layout.
 
     Attributes:
         name: The tensor.
@@ -106,3 +111,28 @@ class LayoutFormat(Protocol):
             CheckpointError: If the format cannot hold a tensor.
         """
         ...
+
+
+def write_arrays(path: Path, layout: Layout, array_of: Callable[[str], np.ndarray]) -> None:
+    """Fill a layout with arrays in memory: for small files, such as a test's or a random model's.
+
+    Args:
+        path: Where to; the caller renames it into place.
+        layout: The file.
+        array_of: Returns a tensor by its name; asked for in the order of the file, once each.
+    """
+    name, data = "", memoryview(b"")
+    with path.open("wb+") as file:
+        for segment in layout.segments:
+            if isinstance(segment, Fixed):
+                file.write(segment.data)
+            elif isinstance(segment, Data):
+                if segment.name != name or segment.start == 0:
+                    name, array = segment.name, array_of(segment.name)
+                    data = np.ascontiguousarray(array).ravel().view(np.uint8).data
+                file.write(data[segment.start : segment.stop])
+            else:
+                file.seek(segment.start)
+                crc = zlib.crc32(file.read(segment.stop - segment.start))
+                file.seek(0, os.SEEK_END)
+                file.write(segment.encode(crc))

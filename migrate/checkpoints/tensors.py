@@ -163,5 +163,8 @@ class _Joined:
         self.metadata = readers[0].metadata
         self.infos = {name: owner.infos[name] for name, owner in self._owner.items()}
 
+    def spans(self, name: str) -> tuple[Span, ...] | None:
+        return self._owner[name].spans(name)
+
     def read(self, name: str) -> np.ndarray:
         return self._owner[name].read(name)

@@ -159,6 +159,10 @@ class TorchZipReader:
             writeable=False,
         )
 
+    def spans(self, name: str) -> None:
+        """Return None for now: tensors are decoded by :meth:`read`."""
+        return
+
     def _storage_bytes(self, storage: _Storage, size: int, name: str) -> bytes:
         member = f"{self._root}data/{storage.key}"
         try:

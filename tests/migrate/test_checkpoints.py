@@ -19,9 +19,10 @@ from safetensors.numpy import load_file, save_file
 
 from mindport.migrate.checkpoints import mindspore_ckpt
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.checkpoints.mindspore_ckpt import CkptReader, write_ckpt
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.mindspore_ckpt import CkptReader, ckpt_layout
+from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
 from mindport.migrate.errors import CheckpointError
 
@@ -40,12 +41,10 @@ def infos_of(tensors):
 
 
 def write(path, tensors):
-    infos = infos_of(tensors)
-    items = [(n, tensors[n]) for n in storage_order(infos)]
-    if path.suffix == ".ckpt":
-        write_ckpt(path, items, infos)
-    else:
-        write_safetensors(path, items, infos, {"format": "pt"})
+    make = ckpt_layout if path.suffix == ".ckpt" else safetensors_layout
+    layout = make(infos_of(tensors), {"format": "pt"})
+    write_arrays(path, layout, tensors.__getitem__)
+    assert path.stat().st_size == layout.size
     return path
 
 
@@ -186,7 +185,8 @@ def test_truncated_at_any_byte(tmp_path, name):
             continue
         # A ckpt has no end mark: a cut between two tensors is found by the plan, as missing.
         assert name.endswith("ckpt")
-        assert len(reader.infos) < len(TENSORS)
+        whole_but_for_the_checksum = size == len(data) - 17
+        assert whole_but_for_the_checksum or len(reader.infos) < len(TENSORS)
 
 
 @given(st.binary(max_size=200))
