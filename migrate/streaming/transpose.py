@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # A column of this many rows is written as one run of the result.
-ROWS = 128
+ROWS = 256
 _COLUMNS = 1024
 _PADDING = 64  # bytes; without them, rows of 2^k bytes would all claim the same lines of the cache
 

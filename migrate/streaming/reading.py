@@ -30,6 +30,7 @@ class Source:
         self.reader = reader
         self._files: dict[Path, int] = {}
         self._hashes: dict[Path, _FileHash] = {}
+        self._identities = identify_files(reader.files)
         self._whole: tuple[str, np.ndarray] | None = None
         self._hasher = Worker("hash source") if hashing else None
         if hashing:
@@ -63,6 +64,20 @@ class Source:
                 if buffer is not None:
                     self._pass_by(span.path, span.offset + begin - at, piece, buffer)
             at += span.size
+
+    def check_unchanged(self) -> None:
+        """Raise if a file is no longer what it was at first.
+
+        Raises:
+            CheckpointError: With the file's name.
+        """
+        now = identify_files(self.reader.files)
+        for path, identity in self._identities.items():
+            if now[path] != identity:
+                raise CheckpointError(
+                    f"{path} was changed while it was being read.",
+                    "Wait until it is written to its end, then start again.",
+                )
 
     def hashes(self) -> dict[Path, str]:
         """Return the sha256 of each file, once all that is needed of them has been read.
@@ -155,6 +170,15 @@ class _FileHash:
                 return
             self._sha.update(memoryview(buffer)[:done])
             self._end += done
+
+
+def identify_files(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
+    """Return what tells whether a file is still the same: device, inode, size, time of change."""
+    return {path: _identify(path.stat()) for path in paths}
+
+
+def _identify(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def source_order(reader: TensorReader, names: Iterable[str]) -> list[str]:
