@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.architecture import Architecture, Kind
+from mindport.migrate.checkpoints.formats import FORMATS
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
@@ -124,17 +125,12 @@ def _gather(checkpoint: Checkpoint, config_file: Path | None, folder: Path) -> P
         )
     read_config_file(config)
     folder.mkdir()
-    names = {
-        "safetensors": "model.safetensors",
-        "torch": "pytorch_model.bin",
-        "ckpt": "model.ckpt",
-    }
     files = checkpoint.reader.files
     if len(files) > 1:
         raise CheckpointError(
             f"{checkpoint.path} has several shards.", "Give the folder that holds its index."
         )
-    (folder / names[checkpoint.reader.format]).symlink_to(files[0].resolve())
+    (folder / FORMATS[checkpoint.reader.format].file_name).symlink_to(files[0].resolve())
     (folder / "config.json").symlink_to(config.resolve())
     for file in checkpoint.tokenizer_files:
         (folder / file.name).symlink_to(file.resolve())

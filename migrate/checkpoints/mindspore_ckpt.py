@@ -63,10 +63,10 @@ class CkptReader:
         self.files = (path,)
         self._source = SourceFile(path)
         self._scanner = Scanner(self._source)
-        self._crc, end = self._trailer()
+        self._crc, self._end = self._trailer()
         self._entries: dict[str, _Entry] = {}
         last = ""
-        for number, start, stop in self._scanner.fields(0, end):
+        for number, start, stop in self._scanner.fields(0, self._end):
             if number != 1 or len(self._entries) > MAX_TENSORS:
                 raise self._scanner.error(start)
             last = self._add(start, stop, last)
@@ -145,6 +145,18 @@ class CkptReader:
     def read(self, name: str) -> np.ndarray:
         """Return one tensor."""
         return self._source.read_tensor(self.spans(name), self.infos[name])
+
+    def verify(self) -> None:
+        """Compare the file with its checksum, if it has one.
+
+        Raises:
+            CheckpointError: If it does not match.
+        """
+        if self._crc is not None and self._source.crc32(0, self._end) != self._crc:
+            raise CheckpointError(
+                f"{self.files[0]} does not match its checksum: bytes in it were changed.",
+                "Fetch or write the file again.",
+            )
 
 
 def ckpt_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> Layout:

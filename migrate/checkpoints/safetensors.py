@@ -7,6 +7,7 @@ not tell where a tensor's bytes lie. https://github.com/huggingface/safetensors 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,26 @@ class SafetensorsReader:
     def read(self, name: str) -> np.ndarray:
         """Return one tensor, a copy of its bytes in the file."""
         return self._source.read_tensor(self.spans(name), self.infos[name])
+
+    def verify(self) -> None:
+        """Compare the data with the checksum that MindSpore's ``crc_check`` leaves, if it did.
+
+        Raises:
+            CheckpointError: If it does not match.
+        """
+        wanted = self.metadata.get("crc_num")
+        if wanted is None or self.metadata.get("format") != "ms":
+            return
+        crc = 0
+        for name in sorted(self.infos):
+            (span,) = self.spans(name)
+            crc = zlib.crc32(name.encode(), crc)
+            crc = self._source.crc32(span.offset, span.offset + span.size, crc)
+        if str(crc) != wanted:
+            raise CheckpointError(
+                f"{self.files[0]} does not match its checksum: bytes in it were changed.",
+                "Fetch or write the file again.",
+            )
 
 
 def _are_sizes(value: Any) -> bool:

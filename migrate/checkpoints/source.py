@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +13,8 @@ import numpy as np
 
 from mindport.migrate.checkpoints.tensors import DTYPES, Span, TensorInfo
 from mindport.migrate.errors import CheckpointError
+
+_BLOCK = 1 << 20
 
 
 class SourceFile:
@@ -74,6 +77,16 @@ class SourceFile:
         if len(data) != size:
             raise self._changed()
         return data
+
+    def crc32(self, start: int, stop: int, crc: int = 0) -> int:
+        """Return the CRC-32 of a part of the file, continued from ``crc``.
+
+        Raises:
+            CheckpointError: If the file is no longer what it was.
+        """
+        for offset in range(start, stop, _BLOCK):
+            crc = zlib.crc32(self.read(offset, min(_BLOCK, stop - offset)), crc)
+        return crc
 
     def read_tensor(self, spans: Sequence[Span], info: TensorInfo) -> np.ndarray:
         """Return the tensor whose bytes lie in ``spans``.

@@ -103,7 +103,7 @@ class TensorReader(Protocol):
 
     @property
     def format(self) -> str:
-        """``safetensors``, ``torch`` or ``ckpt``."""
+        """``safetensors``, ``torch``, ``ckpt`` or ``npz``."""
         ...
 
     @property
@@ -136,6 +136,16 @@ class TensorReader(Protocol):
         """
         ...
 
+    def verify(self) -> None:
+        """Compare all data with the checksums that the file carries, if it carries any.
+
+        That reads the whole file, so it is not done when it is opened.
+
+        Raises:
+            CheckpointError: If a checksum does not match.
+        """
+        ...
+
 
 def join_readers(readers: Iterable[TensorReader], origin: Path) -> TensorReader:
     """Return shards as one reader.
@@ -152,6 +162,7 @@ def join_readers(readers: Iterable[TensorReader], origin: Path) -> TensorReader:
 
 class _Joined:
     def __init__(self, readers: tuple[TensorReader, ...], origin: Path) -> None:
+        self._readers = readers
         self._owner: dict[str, TensorReader] = {}
         for reader in readers:
             for name in reader.infos:
@@ -168,3 +179,7 @@ class _Joined:
 
     def read(self, name: str) -> np.ndarray:
         return self._owner[name].read(name)
+
+    def verify(self) -> None:
+        for reader in self._readers:
+            reader.verify()
