@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from mindport.migrate.checkpoints.layout import Data, Fixed, Layout
-from mindport.migrate.streaming.buffers import Buffer
-from mindport.migrate.streaming.feed import Feed, Piece
+from mindport.migrate.streaming.feed import Feed
 from mindport.migrate.streaming.sink import Sink
+from mindport.migrate.streaming.weights import Piece
 
 
 def fill(layout: Layout, feed: Feed, path: Path, passed: Callable[[int], None]) -> str:
@@ -56,7 +54,7 @@ class _Cut:
         self._pieces = pieces
         self._rest: Piece | None = None
 
-    def take(self, size: int) -> Iterator[tuple[np.ndarray, Buffer]]:
+    def take(self, size: int) -> Iterator[Piece]:
         while size:
             piece, buffer = self._rest or next(self._pieces)
             yield piece[:size], buffer
