@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
+from mindport.migrate.convert import Written
 from mindport.migrate.plan import Entry, Plan
 
 _STYLES = {
@@ -20,12 +21,12 @@ _STYLES = {
 }
 
 
-def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
+def migration_report(plan: Plan, written: Written | None) -> dict[str, Any]:
     """Return the report as JSON-ready data.
 
     Args:
         plan: What was, or would be, done.
-        destination: The folder written, or None for a dry run.
+        written: What came of it, or None for a dry run.
     """
     return {
         "schema": 1,
@@ -33,7 +34,8 @@ def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
         "head": plan.head.name,
         "source_layout": plan.source.name,
         "target_layout": plan.target.name,
-        "written_to": destination,
+        "written_to": str(written.folder) if written else None,
+        **(written.to_dict() if written else {}),
         "totals": plan.totals(),
         "parameters": [entry.to_dict() for entry in plan.entries],
         "missing": [e.target for e in plan.entries if e.action == "generated"],
@@ -85,6 +87,18 @@ def summary(plan: Plan) -> str:
         f"{plan.architecture.title} {plan.head.class_name}, {plan.source.name} to "
         f"{plan.target.name}: {totals['source']} tensors in, {', '.join(parts)}, 0 left over"
     )
+
+
+def outcome(written: Written | None) -> str:
+    """Return what came of a plan in one sentence."""
+    if written is None:
+        return "dry run: nothing was written"
+    checked = (
+        "read back and equal to the source bit for bit"
+        if written.verified
+        else "not read back (--no-verify)"
+    )
+    return f"wrote {written.folder}: {checked}"
 
 
 def print_inspection(console: Console, reader: TensorReader) -> None:

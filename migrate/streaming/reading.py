@@ -108,11 +108,16 @@ class Source:
             os.close(descriptor)
 
     def _read(self, path: Path, offset: int, out: np.ndarray, name: str) -> None:
-        if path not in self._files:
-            self._files[path] = os.open(path, os.O_RDONLY)
-        view = memoryview(out)
+        view = out.data
         while view:
-            done = os.preadv(self._files[path], [view], offset)
+            try:
+                if path not in self._files:
+                    self._files[path] = os.open(path, os.O_RDONLY)
+                done = os.preadv(self._files[path], [view], offset)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{path} cannot be read: {error.strerror or error}."
+                ) from None
             if not done:
                 raise CheckpointError(
                     f"{path} was cut off while {name!r} was read.",
@@ -152,7 +157,7 @@ class _FileHash:
         if offset + data.size <= self._end:
             return
         self._catch_up(offset)
-        self._sha.update(memoryview(data)[self._end - offset :])
+        self._sha.update(data[self._end - offset :].data)
         self._end = offset + data.size
 
     def finish(self) -> None:

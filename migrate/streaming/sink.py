@@ -50,7 +50,8 @@ class Sink:
             data: Bytes, ``(n,)`` uint8 if an array.
             buffer: The memory that they lie in; kept until they are on their way.
         """
-        view, offset = memoryview(data), self._end
+        view = memoryview(data) if isinstance(data, bytes) else data.data
+        offset = self._end
         self._end += len(view)
         self._writer.put(lambda: self._write(view, offset), buffer)
         self._hasher.put(lambda: self._hash(view, offset), buffer)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
+from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.errors import MindportError
 from mindport.migrate.operations import TRANSPOSE
 from mindport.migrate.plan import Entry
@@ -18,7 +18,7 @@ from mindport.migrate.streaming.reading import Source
 from mindport.migrate.streaming.weights import CHUNK, Weights
 
 
-class Differs(MindportError):
+class DiffersError(MindportError):
     """What was read back is not what was written, or not what the source holds."""
 
     def __init__(self, what: str) -> None:
@@ -48,7 +48,7 @@ def verify_file(
         passed: Told the number of bytes each time some more were read.
 
     Raises:
-        Differs: If anything differs: a fault of this tool or of the disk.
+        DiffersError: If anything differs: a fault of this tool or of the disk.
     """
     _forget(path)
     reader = open_checkpoint(path).reader
@@ -58,11 +58,11 @@ def verify_file(
             if name in entries and entries[name].action == "ported":
                 comparison.compare(entries[name])
         if written.hashes()[path] != digest:
-            raise Differs(f"{path.name} read back differs from what was written")
+            raise DiffersError(f"{path.name} read back differs from what was written")
     for name, entry in entries.items():
         info = reader.infos.get(name, None)
         if info != TensorInfo(entry.target_dtype, entry.target_shape):
-            raise Differs(f"{name} read back is {info}")
+            raise DiffersError(f"{name} read back is {info}")
 
 
 def _forget(path: Path) -> None:
@@ -86,13 +86,12 @@ class _Comparison:
             same = self._copied(entry)
         elif entry.operations == (TRANSPOSE,):
             same = all(
-                self._same_panel(entry, left, panel)
-                for left, panel in self._weights.panels(entry)
+                self._same_panel(entry, left, panel) for left, panel in self._weights.panels(entry)
             )
         else:
             same = self._changed(entry)
         if not same:
-            raise Differs(f"{entry.target} read back differs from {entry.source}")
+            raise DiffersError(f"{entry.target} read back differs from {entry.source}")
 
     def _copied(self, entry: Entry) -> bool:
         at, same = 0, True
@@ -129,7 +128,9 @@ class _Comparison:
         wanted = wanted.view(unsigned) if wanted.ndim == 1 else wanted.T.view(unsigned).T
         flat = wanted.nbytes <= CHUNK
         same = True
-        for piece in [wanted] if flat else np.array_split(wanted.reshape(-1), -(-wanted.nbytes // CHUNK)):
+        for piece in (
+            [wanted] if flat else np.array_split(wanted.reshape(-1), -(-wanted.nbytes // CHUNK))
+        ):
             buffer = self._chunks.take()
             data = buffer.array[: piece.nbytes]
             self._written.read_into(entry.target, start, data, buffer)

@@ -78,7 +78,9 @@ class Weights:
 
     def whole(self, entry: Entry) -> np.ndarray:
         """Return an entry's values at once, in the target's dtype and the source's layout."""
-        array = np.empty(TensorInfo(entry.dtype, entry.shape).count, DTYPES[entry.target_dtype].numpy)
+        array = np.empty(
+            TensorInfo(entry.dtype, entry.shape).count, DTYPES[entry.target_dtype].numpy
+        )
         at = 0
         for values, _ in self.read(entry):
             array[at : at + values.size] = values

@@ -65,7 +65,7 @@ class Worker:
             try:
                 if self._failure is None:
                     job()
-            except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            except BaseException as error:
                 self._failure = error
             finally:
                 if buffer is not None:
