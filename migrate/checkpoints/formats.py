@@ -56,7 +56,7 @@ class Format:
         return f"{self.file_name}.index.json"
 
     def shard_names(self, count: int) -> list[str]:
-        """Return what ``count`` files are called: ``model-00001-of-00003.safetensors`` and so on."""
+        """Return what ``count`` files are called, such as ``model-00001-of-00003.safetensors``."""
         return [f"{self.stem}-{n:05}-of-{count:05}{self.suffix}" for n in range(1, count + 1)]
 
 

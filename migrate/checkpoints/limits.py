@@ -15,7 +15,7 @@ from mindport.migrate.errors import CheckpointError
 MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors header (the safetensors library has the same limit) or a shard index."""
 MAX_PICKLE_BYTES = 32 << 20
-"""Of the pickle in a ``torch.save`` file; 150,000 tensors need as much."""
+"""Of the pickle in a ``torch.save`` file; 100,000 tensors need less."""
 MAX_TENSORS = 1_000_000
 MAX_NAME_BYTES = 4096
 MAX_AXES = 32

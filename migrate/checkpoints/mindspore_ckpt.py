@@ -120,6 +120,11 @@ class CkptReader:
         if len(parts) != 2:
             raise scanner.error(start)
         kind = scanner.text(*parts[_TYPE], _LONGEST_TYPE)
+        if kind == "str":
+            raise CheckpointError(
+                f"{self.files[0]}: {show(name)} is a text, not a tensor.",
+                "Save the parameters alone, without append_dict.",
+            )
         if kind not in BY_CKPT:
             raise CheckpointError(
                 f"{self.files[0]}: the tensor {show(name)} has type {show(kind)}, which cannot be "
@@ -167,13 +172,13 @@ def ckpt_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) ->
         metadata: Not held by this format.
 
     Raises:
-        CheckpointError: If a tensor has no elements: MindSpore neither writes nor reads such.
+        CheckpointError: If a tensor has the shape (0,), which MindSpore takes for a scalar.
     """
     segments: list[Segment] = []
     for name, info in infos.items():
-        if not info.nbytes:
+        if info.shape == (0,):
             raise CheckpointError(
-                f"{show(name)} has no elements, and MindSpore's .ckpt cannot hold it.",
+                f"{show(name)} has the shape (0,), and MindSpore would read it as a scalar.",
                 "Write safetensors.",
             )
         segments.extend(_values(name, info))
@@ -187,10 +192,11 @@ def _values(name: str, info: TensorInfo) -> Iterator[Segment]:
     tag = name.encode()
     dims = b"".join(varint_field(_DIMS, size) for size in info.shape)
     kind = DTYPES[info.dtype].ckpt.encode()
-    for start in range(0, info.nbytes, SLICE_BYTES):
+    for start in range(0, max(info.nbytes, 1), SLICE_BYTES):
         data = Data(name, start, min(start + SLICE_BYTES, info.nbytes))
         tensor = dims + bytes_head(_TYPE, len(kind)) + kind + bytes_head(_CONTENT, data.size)
         tensor_head = bytes_head(_TENSOR, len(tensor) + data.size)
         value = bytes_head(_TAG, len(tag)) + tag + tensor_head + tensor
         yield Fixed(bytes_head(1, len(value) + data.size) + value)
-        yield data
+        if data.size:
+            yield data

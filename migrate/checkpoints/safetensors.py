@@ -22,6 +22,9 @@ from mindport.migrate.checkpoints.tensors import BY_SAFETENSORS, DTYPES, Span, T
 from mindport.migrate.errors import CheckpointError
 
 _LENGTH = 8  # bytes of the header's length
+_METADATA = "__metadata__"
+_INTEGERS = {"int64", "int32", "int16", "int8", "uint8"}
+_MOST_ZEROS = 16 << 20  # beyond it, we cannot tell
 _ENTRY = {"dtype", "shape", "data_offsets"}
 
 
@@ -41,7 +44,7 @@ class SafetensorsReader:
         self.files = (path,)
         self._source = SourceFile(path)
         header, self._start = self._header()
-        metadata = header.pop("__metadata__", {})
+        metadata = header.pop(_METADATA, {})
         if not isinstance(metadata, dict) or not all(
             isinstance(value, str) for value in metadata.values()
         ):
@@ -120,6 +123,13 @@ class SafetensorsReader:
         for name in sorted(self.infos):
             (span,) = self.spans(name)
             crc = zlib.crc32(name.encode(), crc)
+            if self.infos[name].shape == () and self.infos[name].dtype in _INTEGERS:
+                # MindSpore sums bytes(array): for a 0-d integer, as many zeros as it says.
+                count = int(self.read(name))
+                if not 0 <= count <= _MOST_ZEROS:
+                    return
+                crc = zlib.crc32(bytes(count), crc)
+                continue
             crc = self._source.crc32(span.offset, span.offset + span.size, crc)
         if str(crc) != wanted:
             raise CheckpointError(
@@ -140,8 +150,13 @@ def safetensors_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, s
     Args:
         infos: Dtype and shape of each tensor.
         metadata: Free text for the header.
+
+    Raises:
+        CheckpointError: If a tensor bears the name of the metadata, or the header is too long.
     """
-    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    if _METADATA in infos:
+        raise CheckpointError(f"A tensor in safetensors cannot be called {_METADATA}.")
+    header: dict[str, object] = {_METADATA: dict(metadata)}
     offset = 0
     order = storage_order(infos)
     for name in order:
@@ -154,6 +169,12 @@ def safetensors_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, s
         offset += info.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the data start on a multiple of eight
+    if len(text) > MAX_HEADER_BYTES:
+        raise CheckpointError(
+            f"The names of the tensors need a header of over {MAX_HEADER_BYTES} bytes, which "
+            "safetensors does not allow.",
+            "Write several files.",
+        )
     head = Fixed(len(text).to_bytes(_LENGTH, "little") + text)
     data = (Data(name, 0, infos[name].nbytes) for name in order if infos[name].nbytes)
     return Layout((head, *data))

@@ -19,8 +19,10 @@ from mindport.migrate.checkpoints.limits import show
 from mindport.migrate.checkpoints.tensors import BY_TORCH, DTYPES, TensorInfo
 from mindport.migrate.errors import CheckpointError
 
-MAX_INSTRUCTIONS = 5_000_000
-"""150,000 tensors need as many."""
+MAX_INSTRUCTIONS = 2_000_000
+"""60,000 tensors need as many."""
+MAX_DEPTH = 100
+"""Of things within things; torch needs four."""
 
 # People wrap the state dict under one of these names.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -124,6 +126,8 @@ class _Machine:
         self.memo[index] = self.stack[-1]
 
     def mark(self) -> None:
+        if len(self.marked) == MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
         self.marked.append(self.stack)
         self.stack = []
 

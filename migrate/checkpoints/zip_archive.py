@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mindport.migrate.checkpoints.limits import MAX_HEADER_BYTES, MAX_TENSORS, show
 from mindport.migrate.checkpoints.source import SourceFile
@@ -74,19 +74,17 @@ class ZipArchive:
     def __init__(self, source: SourceFile) -> None:
         self.source = source
         start, size, count = self._find_directory()
-        raw = sorted(self._entries(source.read(start, size), count), key=lambda m: m.header)
+        found = sorted(self._entries(source.read(start, size), count), key=lambda m: m.header)
         self.members: dict[str, Member] = {}
-        for member, limit in zip(raw, [*(m.header for m in raw[1:]), start], strict=True):
+        for i, member in enumerate(found):
+            limit = found[i + 1].header if i + 1 < len(found) else start
             if member.name in self.members:
                 raise self.damaged(f"two members are called {show(member.name)}")
             least = member.header + _LOCAL.size + len(member.name.encode()) + member.packed
             if least > limit:
                 raise self.damaged(f"{show(member.name)} overlaps what follows it")
-            self.members[member.name] = Member(
-                member.name, member.header, limit, member.packed, member.size, member.crc,
-                member.deflated,
-            )  # fmt: skip
-        inflated = sum(m.size for m in raw if m.deflated)
+            self.members[member.name] = replace(member, limit=limit)
+        inflated = sum(m.size for m in found if m.deflated)
         if inflated > max(MAX_INFLATED_BYTES, MAX_INFLATED_RATIO * source.size):
             raise CheckpointError(
                 f"{source.path} would unpack to {inflated} bytes, over {MAX_INFLATED_RATIO} times "
