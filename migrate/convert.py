@@ -19,9 +19,10 @@ from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
 from mindport.migrate.checkpoints.mindspore_ckpt import write_ckpt
 from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
+from mindport.migrate.entry import Entry, Read
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
 from mindport.migrate.manifest import make_manifest
-from mindport.migrate.plan import Entry, Plan
+from mindport.migrate.plan import Plan
 
 Progress = Callable[[str, int, int], None]
 FORMATS = ("safetensors", "ckpt")
@@ -48,35 +49,41 @@ def convert_tensors(plan: Plan, reader: TensorReader) -> Iterator[tuple[str, np.
         if entry.action == "generated":
             yield name, initial_value(entry, plan.config)
             continue
-        array = reader.read(entry.source)
         for tied in ties.get(name, ()):
-            _check_tie(array, reader.read(tied.source), entry, tied)
-        yield name, port_array(array, entry)
+            _check_tie(reader.read(entry.source), reader.read(tied.source), entry, tied)
+        yield name, port_entry(entry, reader.read)
 
 
-def port_array(array: np.ndarray, entry: Entry) -> np.ndarray:
-    """Apply an entry's layout change and cast to one array.
+def port_entry(entry: Entry, read: Read) -> np.ndarray:
+    """Return the target's array of a ported entry.
+
+    Args:
+        entry: What becomes of it.
+        read: Returns a source's array by its name.
 
     Raises:
         CheckpointError: If a value is NaN or Inf, before or because of the cast.
     """
-    wide = array.astype(np.float32) if array.dtype.itemsize < 4 else array
-    if not np.isfinite(wide).all():
-        bad = int(array.size - np.isfinite(wide).sum())
-        raise CheckpointError(
-            f"{entry.source} holds {bad} value{'s' * (bad > 1)} that are NaN or infinite.",
-            "Such weights cannot be validated; find out where they come from (an overflow in "
-            "half-precision training, a damaged file).",
-        )
-    for operation in entry.operations:
-        array = operation.apply(array)
-    if entry.dtype != entry.target_dtype:
-        with np.errstate(over="ignore"):
-            array = array.astype(DTYPES[entry.target_dtype].numpy)
+
+    def checked(name: str) -> np.ndarray:
+        array = read(name)
+        wide = array.astype(np.float32) if array.dtype.itemsize < 4 else array
+        if not np.isfinite(wide).all():
+            bad = int(array.size - np.isfinite(wide).sum())
+            raise CheckpointError(
+                f"{name} holds {bad} value{'s' * (bad > 1)} that are NaN or infinite.",
+                "Such weights cannot be validated; find out where they come from (an overflow in "
+                "half-precision training, a damaged file).",
+            )
+        return array
+
+    array = entry.assemble(checked)
+    if entry.cast is not None:
+        array = entry.cast.apply(array)
         lost = int(array.size - np.isfinite(array.astype(np.float32)).sum())
         if lost:
             raise CheckpointError(
-                f"{lost} value{'s' * (lost > 1)} of {entry.source} do not fit "
+                f"{lost} value{'s' * (lost > 1)} of {' and '.join(entry.sources)} do not fit "
                 f"{entry.target_dtype}.",
                 "Keep the dtype, or choose bfloat16, which has the range of float32.",
             )
@@ -185,8 +192,10 @@ def check_destination(destination: Path, force: bool) -> None:
 
 def target_config(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of the target: the source's, with the class of the head ported."""
+    vocabulary = {} if plan.vocabulary is None else {"vocab_size": plan.vocabulary}
     return {
         **config,
+        **vocabulary,
         "model_type": plan.architecture.name,
         "architectures": [plan.head.class_name],
     }
@@ -195,24 +204,17 @@ def target_config(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
 def verify_written(
     plan: Plan, source: TensorReader, written: TensorReader, progress: Progress
 ) -> None:
-    """Undo every change on what was written and compare with the source bit for bit.
-
-    A cast cannot be undone; there the source is cast again, by NumPy on its own layout.
+    """Compare what was written with the source, bit for bit (see :meth:`Entry.agrees`).
 
     Raises:
         MindportError: If anything differs: a fault of this tool or of the disk.
     """
     entries = [e for e in plan.entries if e.action == "ported"]
     for done, entry in enumerate(entries, 1):
-        array = written.read(entry.target)
-        for operation in reversed(entry.operations):
-            array = operation.inverse().apply(array)
-        wanted = source.read(entry.source)
-        if entry.dtype != entry.target_dtype:
-            wanted = wanted.astype(DTYPES[entry.target_dtype].numpy)
-        if array.shape != wanted.shape or array.tobytes() != wanted.tobytes():
+        if not entry.agrees(source.read, written.read(entry.target)):
+            made_of = " and ".join(entry.sources)
             raise MindportError(
-                f"{entry.target} read back differs from {entry.source}; nothing was published.",
+                f"{entry.target} read back differs from {made_of}; nothing was published.",
                 "The disk may be failing; if it happens again, please report it.",
             )
         progress("verify", done, len(entries))

@@ -31,8 +31,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             folder = tmp_path_factory.mktemp(f"{architecture}-{head}")
             described = load_architecture(architecture)
             config_file = folder / "asked.json"
-            last = described.sizes["tiny"]["vocab_size"] - 1
-            content = {**described.sizes["tiny"], "pad_token_id": last, **config}
+            tiny = described.sizes["tiny"]
+            # Not where positions are counted behind it: few would be left.
+            pad = {} if described.positions_after else {"pad_token_id": tiny["vocab_size"] - 1}
+            content = {**tiny, **pad, **config}
             config_file.write_text(json.dumps(content))
             choice = ReferenceChoice("random", config_file, None, head, seed)
             made[key] = random_checkpoint(described, choice, folder / "hf")

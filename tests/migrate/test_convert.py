@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mindport.migrate import MindportError, port, prepare
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.convert import port_array
+from mindport.migrate.convert import port_entry
 from mindport.migrate.errors import CheckpointError, DestinationError
 from mindport.migrate.operations import COPY, TRANSPOSE
 from mindport.migrate.plan import Entry
@@ -102,7 +102,7 @@ def test_transpose_refuses_a_vector():
         TRANSPOSE.apply(np.ones(3))
 
 
-def test_port_array_checks_half_precision_too():
+def test_port_entry_checks_half_precision_too():
     entry = Entry("ported", "w", "w", (1,), (1,), "float16", "float16")
     with pytest.raises(CheckpointError, match="NaN or infinite"):
-        port_array(np.array([np.inf], np.float16), entry)
+        port_entry(entry, lambda _: np.array([np.inf], np.float16))
