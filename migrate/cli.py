@@ -21,6 +21,7 @@ from mindport.migrate.convert import Options, Written
 from mindport.migrate.detect import choose_head, detect_dialect
 from mindport.migrate.dialect import DIALECTS
 from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.explain import Wanted, choose_entries, explain, explanation
 from mindport.migrate.porting import Prepared, carry_out, check_format, prepare
 from mindport.migrate.progress import JsonLines, listen
 from mindport.migrate.report import (
@@ -31,6 +32,7 @@ from mindport.migrate.report import (
     print_plan,
     summary,
 )
+from mindport.migrate.show_explanation import print_explanation
 from mindport.migrate.streaming.parts import parse_size
 
 _HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently.
@@ -42,6 +44,7 @@ _HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently
   migrate gpt2 ./gpt2-hf ./x --to torch --max-shard-size 2GB   the same in other files
   migrate gpt2 ./gpt2-hf ./x --dry-run             the plan, nothing written
   migrate inspect ./gpt2-hf                        what a checkpoint holds
+  migrate explain gpt2 "*c_attn*"                  which rule takes a parameter where
 
 Exit codes: 0 done, 2 bad input or a checkpoint that does not fit, 3 the network or
 a library that was asked for is not there.
@@ -86,6 +89,10 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--allow-unexpected"], is_flag=True, help="Leave unknown tensors behind."),
         click.Option(["--verify/--no-verify"], default=True, show_default=True,
                      help="Read what was written back from the disk and compare it with SRC."),
+        click.Option(["--vocab-size", "vocabulary"], type=click.IntRange(min=1), metavar="N",
+                     help="Write N tokens: further ones, each the mean of the others, are added, "
+                     "or the last ones left out; refused if the config or the tokenizer needs "
+                     "those."),
         click.Option(["--dry-run"], is_flag=True, help="Plan from the headers; write nothing."),
         click.Option(["--report"], type=path, help="Write the report as JSON to this file."),
         click.Option(["--force"], is_flag=True, help="Replace DST if it exists."),
@@ -195,8 +202,38 @@ def inspect(path: str, as_json: bool) -> None:
     )
 
 
+@click.command()
+@click.argument("subject", metavar="ARCHITECTURE|CHECKPOINT")
+@click.argument("name", metavar="[NAME|PATTERN]", required=False)
+@click.option("--to", help="The layout to go to; by default MindSpore's, or the other one.")
+@click.option("--head", help="The head; by default the config's, or the usual one.")
+@click.option("--size", help="Of an architecture.  [default: base]")
+@click.option("--vocab-size", "vocabulary", type=click.IntRange(min=1), metavar="N",
+              help="As in a port.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, each layer by itself.")
+@command
+def explain_command(subject: str, name: str | None, as_json: bool, **choices: Any) -> None:
+    r"""Tell which rule takes a parameter where, and what takes it back.
+
+    It needs no weights: the name of an architecture or a config.json will do. A name may be that in
+    the source or in the target, with {i} for any layer.
+
+    \b
+      migrate explain gpt2                             all parameters
+      migrate explain bert "*LayerNorm*"               some of them
+      migrate explain gpt2 h.{i}.attn.c_attn.weight --to torch
+    """
+    plan = explain(Wanted(subject, **choices))
+    entries = choose_entries(plan, name)
+    if as_json:
+        click.echo(json.dumps(explanation(plan, entries), indent=2))
+    else:
+        print_explanation(out(), plan, entries)
+
+
 main = ByArchitecture(
     name="migrate", build=_build, names=architecture_names, help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 main.add_command(inspect)
+main.add_command(explain_command, "explain")

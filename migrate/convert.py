@@ -250,10 +250,14 @@ class _Counter:
 
 def _in_order(plan: Plan, source: Checkpoint) -> dict[str, TensorInfo]:
     """Return what is written, in the order in which it lies in the source; new tensors last."""
-    targets = {e.source: e.target for e in plan.entries if e.action == "ported"}
-    names = [targets[name] for name in source_order(source.reader, targets)]
+    targets: dict[str, list[str]] = {}
+    for entry in plan.entries:
+        if entry.action == "ported":
+            targets.setdefault(entry.sources[0], []).append(entry.target)
+    names = [t for name in source_order(source.reader, targets) for t in targets[name]]
     names += [e.target for e in plan.entries if e.action == "generated"]
-    return {name: plan.written[name] for name in names}
+    written = plan.written
+    return {name: written[name] for name in names}
 
 
 def _identify(plan: Plan, source: Checkpoint, config: Mapping[str, Any], options: Options) -> str:
@@ -323,8 +327,10 @@ def target_config(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
     transformers calls the dtype ``torch_dtype`` before release 4.56 and ``dtype`` since, and reads
     both; the one that is there is kept.
     """
+    vocabulary = {} if plan.vocabulary is None else {"vocab_size": plan.vocabulary}
     content = {
         **config,
+        **vocabulary,
         "model_type": plan.architecture.name,
         "architectures": [plan.head.class_name],
     }

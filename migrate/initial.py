@@ -11,7 +11,7 @@ import numpy as np
 
 from mindport.migrate.architecture import Kind
 from mindport.migrate.checkpoints.tensors import DTYPES
-from mindport.migrate.plan import Entry
+from mindport.migrate.entry import Entry
 
 
 def initial_values(entry: Entry, config: Mapping[str, Any], size: int) -> Iterator[np.ndarray]:

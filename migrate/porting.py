@@ -24,6 +24,7 @@ from mindport.migrate.errors import (
 )
 from mindport.migrate.plan import Plan, make_plan
 from mindport.migrate.progress import Listener
+from mindport.migrate.vocabulary import check_vocabulary
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ def prepare(
     allow_missing: bool = False,
     allow_unexpected: bool = False,
     options: Options | None = None,
+    vocabulary: int | None = None,
 ) -> Prepared:
     """Plan a port from the headers alone.
 
     Args:
         source: A folder, a weights file, or a model's name in the Hugging Face cache or hub.
-        architecture: ``gpt2``, ``bert`` …
+        architecture: A model type: ``gpt2``, ``bert`` …
         head: The head to port; None takes the config's, or what the tensors show.
         to: ``torch`` or ``mindspore``; None takes the other one.
         config_file: The config, when it is not beside the weights.
@@ -66,6 +68,7 @@ def prepare(
         allow_unexpected: Leave unknown tensors behind.
         options: How the plan will be carried out. With them, the layout may stay as it is if
             the dtype, the format or the number of files changes.
+        vocabulary: How many tokens the target shall have: more are added, or the last left out.
 
     Raises:
         MindportError: For anything that does not fit; nothing has been written.
@@ -82,6 +85,8 @@ def prepare(
         )
     config = read_config_file(config_path)
     resolved = resolve_config(described, config)
+    if vocabulary is not None:
+        check_vocabulary(vocabulary, config, checkpoint.folder)
     infos = checkpoint.reader.infos
     source_dialect = detect_dialect(infos)
     refuse_other_architecture(described, infos, source_dialect)
@@ -106,6 +111,7 @@ def prepare(
         dtype=dtype,
         allow_missing=allow_missing,
         allow_unexpected=allow_unexpected,
+        vocabulary=vocabulary,
     )
     return Prepared(plan, checkpoint, config)
 

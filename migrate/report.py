@@ -10,7 +10,9 @@ from rich.table import Table
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
 from mindport.migrate.convert import Written
-from mindport.migrate.plan import Entry, Plan
+from mindport.migrate.entry import Entry
+from mindport.migrate.plan import Plan
+from mindport.migrate.vocabulary_rows import CutVocabulary, PadVocabulary
 
 _STYLES = {
     "ported": "green",
@@ -36,6 +38,7 @@ def migration_report(plan: Plan, written: Written | None) -> dict[str, Any]:
         "target_layout": plan.target.name,
         "written_to": str(written.folder) if written else None,
         **(written.to_dict() if written else {}),
+        "vocab_size": plan.vocabulary,
         "totals": plan.totals(),
         "parameters": [entry.to_dict() for entry in plan.entries],
         "missing": [e.target for e in plan.entries if e.action == "generated"],
@@ -61,7 +64,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     style = _STYLES[entry.action]
     fate = f"[{style}]{entry.action}[/]" + (f": {escape(entry.reason)}" if entry.reason else "")
     return (
-        entry.source or "-",
+        " + ".join(entry.sources) or "-",
         entry.target or "-",
         shape,
         entry.layout if entry.action == "ported" else "-",
@@ -83,6 +86,8 @@ def summary(plan: Plan) -> str:
     parts += [f"{totals[key]} {word}" for key, word in words.items() if totals[key]]
     if totals["cast"]:
         parts.append(f"{totals['cast']} cast")
+    if plan.vocabulary is not None:
+        parts.append(_resized(plan))
     return (
         f"{plan.architecture.title} {plan.head.class_name}, {plan.source.name} to "
         f"{plan.target.name}: {totals['source']} tensors in, {', '.join(parts)}, 0 left over"
@@ -99,6 +104,20 @@ def outcome(written: Written | None) -> str:
         else "not read back (--no-verify)"
     )
     return f"wrote {written.folder}: {checked}"
+
+
+def _resized(plan: Plan) -> str:
+    done = [
+        operation
+        for entry in plan.entries
+        for operation in entry.operations
+        if isinstance(operation, (PadVocabulary, CutVocabulary))
+    ]
+    after, before = done[0].after, done[0].before
+    what = f"{after - before} tokens added, each the mean of the others"
+    if after < before:
+        what = f"the last {before - after} tokens left out"
+    return f"{len(done)} of another vocabulary ({what})"
 
 
 def print_inspection(console: Console, reader: TensorReader) -> None:

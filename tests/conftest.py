@@ -20,8 +20,10 @@ def make_checkpoint(
     """Write a Hugging Face folder of random tiny weights."""
     described = load_architecture(architecture)
     config_file = folder.with_name(f"{folder.name}.json")
-    last = described.sizes["tiny"]["vocab_size"] - 1
-    content = {**described.sizes["tiny"], "pad_token_id": last, **config}
+    tiny = described.sizes["tiny"]
+    # Not where positions are counted behind it: few would be left.
+    pad = {} if described.positions_after else {"pad_token_id": tiny["vocab_size"] - 1}
+    content = {**tiny, **pad, **config}
     config_file.write_text(json.dumps(content))
     choice = ReferenceChoice("random", config_file, None, head, seed)
     return random_checkpoint(described, choice, folder)

@@ -33,7 +33,7 @@ def embedded_checkpoint(architecture: str, name: str = EMBEDDED) -> Path:
     """Return the folder of a small trained model that ships with the package.
 
     Args:
-        architecture: ``gpt2`` or ``bert``.
+        architecture: A model type.
         name: ``embedded``, or ``embedded-NAME`` for the one in the folder ``ARCHITECTURE-NAME``;
             ``embedded-zh`` is Chinese.
 
@@ -44,7 +44,8 @@ def embedded_checkpoint(architecture: str, name: str = EMBEDDED) -> Path:
     if not folders:
         raise CheckpointError(
             f"There are no embedded weights for {architecture!r}.",
-            "Use --checkpoint random, or a folder of your own.",
+            "Name some with --checkpoint: a folder of your own, or, where no tokenizer is needed, "
+            "random.",
         )
     if name not in folders:
         raise CheckpointError(
@@ -61,6 +62,11 @@ def embedded_checkpoints(architecture: str) -> dict[str, Path]:
     for folder in sorted(root.glob(f"{architecture}-*")):
         found[f"{EMBEDDED}{folder.name.removeprefix(architecture)}"] = folder
     return {name: folder for name, folder in found.items() if (folder / "config.json").is_file()}
+
+
+def default_checkpoint(architecture: str) -> str:
+    """Return what is run when no weights are named: embedded ones, or random if there are none."""
+    return EMBEDDED if embedded_checkpoints(architecture) else RANDOM
 
 
 def is_embedded(checkpoint: str) -> bool:
@@ -177,11 +183,10 @@ def _random_config(architecture: Architecture, choice: ReferenceChoice) -> dict[
             f"{architecture.title} has no size {size!r}.{did_you_mean(size, architecture.sizes)}"
         )
     config: dict[str, Any] = dict(architecture.sizes[size])
+    # Special tokens that have no usual id are one and the same, the last: as GPT-2 has it.
+    ids = [f for f in architecture.fields if f.name.endswith("_token_id")]
     last = config["vocab_size"] - 1
-    if any(f.name == "eos_token_id" for f in architecture.fields):
-        # As GPT-2 has it: one special token, the last; it pads as well.
-        config |= {"bos_token_id": last, "eos_token_id": last, "pad_token_id": last}
-    return config
+    return config | {f.name: last for f in ids if f.default is None}
 
 
 def _draw(rng: np.random.Generator, kind: Kind, shape: tuple[int, ...]) -> np.ndarray:

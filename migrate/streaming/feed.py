@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
+from mindport.migrate.entry import Entry
 from mindport.migrate.errors import CheckpointError
 from mindport.migrate.initial import initial_values
 from mindport.migrate.operations import TRANSPOSE
-from mindport.migrate.plan import Entry, Plan
+from mindport.migrate.plan import Plan
 from mindport.migrate.streaming.buffers import Pool
 from mindport.migrate.streaming.transpose import Transposer
 from mindport.migrate.streaming.weights import CHUNK, Piece, Weights
@@ -60,18 +61,21 @@ class Feed:
         for tied in self._ties.get(target, ()):
             self._check_tie(entry, tied)
         self._weights.begin()
-        if not entry.operations:
+        if entry.joint is not None:
+            yield from self._assembled(entry)
+        elif not entry.operations:
             for values, buffer in self._weights.read(entry):
                 yield values.view(np.uint8), buffer
         elif entry.operations == (TRANSPOSE,):
             for _, panel in self._weights.panels(entry):
                 yield from self._transposed(panel, entry.target_dtype)
         else:
-            array = self._weights.whole(entry)
-            for operation in entry.operations:
-                array = operation.apply(array)
-            yield from self._copies(np.ascontiguousarray(array).reshape(-1))
+            yield from self._assembled(entry)
         self._judge(entry)
+
+    def _assembled(self, entry: Entry) -> Iterator[Piece]:
+        array = self._weights.cast(entry.assemble(self._weights.array), entry)
+        yield from self._copies(np.ascontiguousarray(array).reshape(-1))
 
     def _transposed(self, panel: np.ndarray, dtype: str) -> Iterator[Piece]:
         if dtype not in self._transposers:
@@ -101,13 +105,13 @@ class Feed:
         nonfinite, overflowed = self._weights.nonfinite, self._weights.overflowed
         if nonfinite:
             raise CheckpointError(
-                f"{entry.source} holds {_values(nonfinite)} that are NaN or infinite.",
+                f"{_made_of(entry)} holds {_values(nonfinite)} that are NaN or infinite.",
                 "Such weights cannot be validated; find out where they come from (an overflow in "
                 "half-precision training, a damaged file).",
             )
         if overflowed and not self._allow:
             raise CheckpointError(
-                f"{_values(overflowed)} of {entry.source} do not fit {entry.target_dtype}.",
+                f"{_values(overflowed)} of {_made_of(entry)} do not fit {entry.target_dtype}.",
                 "Keep the dtype, choose bfloat16, which has the range of float32, or add "
                 "--allow-overflow to make them infinite.",
             )
@@ -134,6 +138,10 @@ class Feed:
                 f"The config ties {tied.source} to {entry.source}, but their values differ.",
                 'If they were trained apart, set "tie_word_embeddings": false in config.json.',
             )
+
+
+def _made_of(entry: Entry) -> str:
+    return " and ".join(entry.sources)
 
 
 def _values(count: int) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.tensors import TensorInfo
+from mindport.migrate.entry import Entry
 from mindport.migrate.errors import MindportError
 from mindport.migrate.operations import TRANSPOSE
-from mindport.migrate.plan import Entry
 from mindport.migrate.streaming.buffers import Pool
 from mindport.migrate.streaming.reading import Source
 from mindport.migrate.streaming.weights import CHUNK, Weights
@@ -82,16 +82,19 @@ class _Comparison:
     def compare(self, entry: Entry) -> None:
         """Raise unless one tensor is as it should be."""
         self._weights.begin()
-        if not entry.operations:
+        if entry.joint is not None:
+            same = self._assembled(entry)
+        elif not entry.operations:
             same = self._copied(entry)
         elif entry.operations == (TRANSPOSE,):
             same = all(
                 self._same_panel(entry, left, panel) for left, panel in self._weights.panels(entry)
             )
         else:
-            same = self._changed(entry)
+            same = self._assembled(entry)
         if not same:
-            raise DiffersError(f"{entry.target} read back differs from {entry.source}")
+            made_of = " and ".join(entry.sources)
+            raise DiffersError(f"{entry.target} read back differs from {made_of}")
 
     def _copied(self, entry: Entry) -> bool:
         at, same = 0, True
@@ -114,13 +117,10 @@ class _Comparison:
             same = self._equals(entry, place, part.T) and same
         return same
 
-    def _changed(self, entry: Entry) -> bool:
+    def _assembled(self, entry: Entry) -> bool:
         array = self._written.reader.read(entry.target)
-        for operation in reversed(entry.operations):
-            array = operation.inverse().apply(array)
-        wanted = self._weights.whole(entry)
-        self._passed(wanted.nbytes)
-        return array.shape == wanted.shape and array.tobytes() == wanted.tobytes()
+        self._passed(array.nbytes)
+        return entry.agrees(self._weights.array, array)
 
     def _equals(self, entry: Entry, start: int, wanted: np.ndarray) -> bool:
         """Return whether a tensor's bytes from ``start`` on are those of an array in C order."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
-from mindport.migrate.plan import Entry
+from mindport.migrate.entry import Entry
 from mindport.migrate.streaming.buffers import Buffer, Pool
 from mindport.migrate.streaming.reading import Source
 from mindport.migrate.streaming.values import FiniteCheck, cast_values
@@ -75,6 +75,21 @@ class Weights:
                 panel[at : at + values.size] = values
                 at += values.size
             yield left, panel.reshape(rows, right - left)
+
+    def array(self, name: str) -> np.ndarray:
+        """Return a source's array as it is stored, checked."""
+        info = self.source.reader.infos[name]
+        same = Entry("ported", name, name, info.shape, info.shape, info.dtype, info.dtype)
+        return self.whole(same)
+
+    def cast(self, array: np.ndarray, entry: Entry) -> np.ndarray:
+        """Return an array in the target's dtype, checked."""
+        if entry.dtype == entry.target_dtype:
+            return array
+        cast = np.empty(array.shape, DTYPES[entry.target_dtype].numpy)
+        cast_values(array, cast)
+        self.overflowed += self._count(cast.reshape(-1), entry.target_dtype)
+        return cast
 
     def whole(self, entry: Entry) -> np.ndarray:
         """Return an entry's values at once, in the target's dtype and the source's layout."""

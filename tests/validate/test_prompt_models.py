@@ -36,6 +36,8 @@ RUNS = [(n, mode) for n in ("torch", "mindspore", OWN) for mode in load_backend(
 CONFIG = {
     "gpt2": {"n_layer": 2, "n_head": 2, "initializer_range": 0.2},
     "bert": {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.2},
+    "roberta": {"num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.2},
+    "distilbert": {"n_layers": 1, "n_heads": 2, "initializer_range": 0.2},
 }
 CLOZE = [(n, h) for n in architecture_names() for h in load_architecture(n).heads
          if load_architecture(n).heads[h].prompts == "cloze"]  # fmt: skip
