@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -166,48 +166,48 @@ class _Writing:
             weights = Weights(source)
             feed = Feed(self._plan, weights, allow_overflow=self._options.allow_overflow)
             for part in parts:
-                kept = self._keep(part, weights, reads)
+                size = part.layout.size
+                kept = self._keep(part, weights)
                 if kept:
                     self._kept.append(part.name)
-                    writes.add(part.layout.size)
+                    writes.add(size)
+                    reads.add(size)
                 else:
                     digest = fill(part.layout, feed, self._folder.files / part.name, writes.add)
                     self._folder.finish(part.name, digest)
-                    self._verify(part, weights, reads)
-                digest = self._folder.finished[part.name]
-                self._listener.part(part.name, part.layout.size, digest, kept)
+                if self._options.verify and not kept:
+                    end = reads.done + size
+                    self._verify(part, weights, reads.add)
+                    reads.add(end - reads.done)
+                self._listener.part(part.name, size, self._folder.finished[part.name], kept)
             self._sources = source.hashes()
             source.check_unchanged()
             self._overflows = feed.overflows
 
-    def _keep(self, part: Part, weights: Weights, reads: _Counter) -> bool:
+    def _keep(self, part: Part, weights: Weights) -> bool:
+        """Return whether a part was finished before and still is what it was."""
         if part.name not in self._folder.finished:
             return False
-        before = reads.done
         try:
-            self._verify(part, weights, reads, always=True)
+            # Whether these bytes count is known at the end.
+            self._verify(part, weights, lambda _: None)
         except (DiffersError, CheckpointError):
             self._listener.notice(f"{part.name} was changed since it was written; written again")
             self._folder.reject(part.name)
-            reads.done = before
             return False
         self._listener.notice(f"{part.name} was finished before and is kept")
         return True
 
-    def _verify(
-        self, part: Part, weights: Weights, reads: _Counter, *, always: bool = False
-    ) -> None:
-        if not self._options.verify and not always:
-            return
-        end = reads.done + part.layout.size
+    def _verify(self, part: Part, weights: Weights, passed: Callable[[int], None]) -> None:
+        """Read a part back; compare it with the source as well, unless that was declined."""
+        entries = {name: self._entries[name] for name in part.infos}
         verify_file(
             self._folder.files / part.name,
             self._folder.finished[part.name],
-            {name: self._entries[name] for name in part.infos} if self._options.verify else {},
+            entries if self._options.verify else {},
             weights,
-            reads.add,
+            passed,
         )
-        reads.add(end - reads.done)
 
     def finish(
         self, destination: Path, config: Mapping[str, Any], form: Format, parts: list[Part]

@@ -67,6 +67,7 @@ class Weights:
             right = min(left + width, columns)
             count = rows * (right - left)
             if self._panel.size < count * dtype.itemsize:
+                self._panel = np.empty(0, np.uint8)  # not both at once
                 self._panel = np.empty(count * dtype.itemsize, np.uint8)
             panel = self._panel[: count * dtype.itemsize].view(dtype)
             whole = right - left == columns
