@@ -17,11 +17,11 @@ from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file
 from mindport.migrate.console import ByArchitecture, command, err, out, write_report
-from mindport.migrate.convert import Options, Written
 from mindport.migrate.detect import choose_head, detect_dialect
 from mindport.migrate.dialect import DIALECTS
 from mindport.migrate.errors import MindportError, PlanError
 from mindport.migrate.explain import Wanted, choose_entries, explain, explanation
+from mindport.migrate.options import Options, Written
 from mindport.migrate.porting import Prepared, carry_out, check_format, prepare
 from mindport.migrate.progress import JsonLines, listen
 from mindport.migrate.report import (

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,11 @@ from typing import Any
 from mindport.migrate.checkpoints.formats import FORMATS, Format
 from mindport.migrate.checkpoints.locate import Checkpoint
 from mindport.migrate.checkpoints.shards import index_content
-from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
+from mindport.migrate.checkpoints.tensors import TensorInfo
+from mindport.migrate.destination import check_destination, check_space
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
 from mindport.migrate.manifest import make_manifest, read_manifest, sha256_of
+from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan
 from mindport.migrate.progress import Listener, Stage
 from mindport.migrate.streaming.feed import Feed
@@ -27,58 +27,7 @@ from mindport.migrate.streaming.parts import Part, divide
 from mindport.migrate.streaming.reading import Source, identify_files, source_order
 from mindport.migrate.streaming.verify import DiffersError, verify_file
 from mindport.migrate.streaming.weights import Weights
-
-_BESIDE_WEIGHTS = 1 << 20  # bytes for config, index and manifest, generously
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a plan is carried out.
-
-    Attributes:
-        file_format: One of :data:`FORMATS`.
-        max_shard_bytes: The most bytes of tensors in a file; None for one file.
-        verify: Read what was written back and compare it with the source.
-        allow_overflow: Keep values that the dtype cannot hold, as infinities.
-        force: Replace a destination that exists.
-    """
-
-    file_format: str = "safetensors"
-    max_shard_bytes: int | None = None
-    verify: bool = True
-    allow_overflow: bool = False
-    force: bool = False
-
-
-@dataclass(frozen=True)
-class Written:
-    """What came of a plan.
-
-    Attributes:
-        folder: The destination.
-        files: The sha256 of each file in it but the manifest, by its name.
-        sources: The sha256 of each file that was read, by its name.
-        verified: Whether it was read back and compared with the source.
-        kept: Files that an earlier, killed process had finished.
-        overflows: How many values of a tensor became infinite, where that was allowed.
-    """
-
-    folder: Path
-    files: Mapping[str, str]
-    sources: Mapping[str, str]
-    verified: bool
-    kept: tuple[str, ...] = ()
-    overflows: Mapping[str, int] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a report says of it."""
-        return {
-            "files": dict(self.files),
-            "source_files": dict(self.sources),
-            "verified": self.verified,
-            "kept": list(self.kept),
-            "overflowed": dict(self.overflows),
-        }
+from mindport.migrate.target import target_config, target_metadata
 
 
 def write_checkpoint(
@@ -107,7 +56,7 @@ def write_checkpoint(
         CheckpointError: If a tensor is not fit to be ported.
     """
     form = FORMATS[options.file_format]
-    parts = divide(_in_order(plan, source), form, _metadata(plan), options.max_shard_bytes)
+    parts = divide(_in_order(plan, source), form, target_metadata(plan), options.max_shard_bytes)
     identity = _identify(plan, source, config, options)
     if was_published(destination, identity):
         shutil.rmtree(work_folder_of(destination), ignore_errors=True)
@@ -118,7 +67,8 @@ def write_checkpoint(
     try:
         with WorkFolder(destination, identity) as folder:
             try:
-                check_space(parts, folder, destination)
+                left_to_write = (p.layout.size for p in parts if p.name not in folder.finished)
+                check_space(left_to_write, folder.files, destination)
                 writing = _Writing(plan, source, folder, options, listener)
                 writing.write(parts)
                 written = writing.finish(destination, config, form, parts)
@@ -217,7 +167,7 @@ class _Writing:
         _write_json(files / "config.json", target_config(self._plan, config))
         if len(parts) > 1:
             shards = {part.name: part.infos for part in parts}
-            _write_json(files / form.index_name, index_content(shards, _metadata(self._plan)))
+            _write_json(files / form.index_name, index_content(shards, target_metadata(self._plan)))
         for file in self._source.tokenizer_files:
             shutil.copyfile(file, files / file.name)
         known = self._folder.finished
@@ -285,74 +235,6 @@ def _recall(folder: Path) -> Written:
         manifest["verified"],
         overflows=manifest["overflowed"],
     )
-
-
-def check_space(parts: list[Part], folder: WorkFolder, destination: Path) -> None:
-    """Raise unless the disk has room for what is still to be written.
-
-    Raises:
-        DestinationError: With what is needed and what is free.
-    """
-    needed = _BESIDE_WEIGHTS + sum(p.layout.size for p in parts if p.name not in folder.finished)
-    disk = os.statvfs(folder.files)
-    free = disk.f_bavail * disk.f_frsize
-    if needed > free:
-        raise DestinationError(
-            f"{destination} needs {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free there.",
-            "Free some space or choose another folder; nothing was written.",
-        )
-
-
-def check_destination(destination: Path, force: bool) -> None:
-    """Raise unless ``destination`` may be written to.
-
-    Raises:
-        DestinationError: If it exists and ``force`` is not set, or its parent does not exist.
-    """
-    if destination.exists() and not force:
-        raise DestinationError(
-            f"{destination} exists already.", "Choose another name, or replace it with --force."
-        )
-    if destination.exists() and not destination.is_dir():
-        raise DestinationError(f"{destination} is a file; a folder is to be written there.")
-    if not destination.parent.is_dir():
-        raise DestinationError(
-            f"There is no folder {destination.parent}.", "Make it, or choose another place."
-        )
-
-
-def target_config(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of the target: the source's, with the head's class and the dtype.
-
-    transformers calls the dtype ``torch_dtype`` before release 4.56 and ``dtype`` since, and reads
-    both; the one that is there is kept.
-    """
-    vocabulary = {} if plan.vocabulary is None else {"vocab_size": plan.vocabulary}
-    content = {
-        **config,
-        **vocabulary,
-        "model_type": plan.architecture.name,
-        "architectures": [plan.head.class_name],
-    }
-    if plan.totals()["cast"]:
-        stated = [key for key in ("torch_dtype", "dtype") if key in config] or ["dtype"]
-        content |= dict.fromkeys(stated, _widest(plan))
-    return content
-
-
-def _widest(plan: Plan) -> str:
-    dtypes = {info.dtype for info in plan.written.values()}
-    return max(sorted(dtypes), key=lambda name: DTYPES[name].numpy.itemsize)
-
-
-def _metadata(plan: Plan) -> dict[str, str]:
-    # transformers refuses a safetensors file without a "format" that it knows.
-    return {
-        "format": "pt" if plan.target.name == "torch" else "mindspore",
-        "mindport.architecture": plan.architecture.name,
-        "mindport.head": plan.head.name,
-        "mindport.layout": plan.target.name,
-    }
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

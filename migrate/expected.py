@@ -154,7 +154,7 @@ def _known(
     architecture: Architecture, head: Head, source: Dialect, leave_out: Collection[Parameter] = ()
 ) -> set[str]:
     layout = source.layout(architecture.name)
-    before = dict.fromkeys(head.body, ("", architecture.prefix))
+    before: dict[Parameter, tuple[str, ...]] = dict.fromkeys(head.body, ("", architecture.prefix))
     before |= dict.fromkeys(_own(head), ("",))
     return {
         spelling

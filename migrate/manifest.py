@@ -12,7 +12,7 @@ from mindport.migrate.errors import CheckpointError
 
 if TYPE_CHECKING:
     from mindport.migrate.checkpoints.locate import Checkpoint
-    from mindport.migrate.convert import Written
+    from mindport.migrate.options import Written
     from mindport.migrate.plan import Plan
 
 SCHEMA = 1

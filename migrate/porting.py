@@ -13,7 +13,7 @@ from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
 from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file, resolve_config
-from mindport.migrate.convert import Options, Written, write_checkpoint
+from mindport.migrate.convert import write_checkpoint
 from mindport.migrate.detect import choose_head, detect_dialect, refuse_other_architecture
 from mindport.migrate.dialect import DIALECTS
 from mindport.migrate.errors import (
@@ -22,6 +22,7 @@ from mindport.migrate.errors import (
     MindportError,
     did_you_mean,
 )
+from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan, make_plan
 from mindport.migrate.progress import Listener
 from mindport.migrate.vocabulary import check_vocabulary

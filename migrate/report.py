@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
-from mindport.migrate.convert import Written
 from mindport.migrate.entry import Entry
+from mindport.migrate.options import Written
 from mindport.migrate.plan import Plan
 from mindport.migrate.vocabulary_rows import CutVocabulary, PadVocabulary
 

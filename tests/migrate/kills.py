@@ -15,9 +15,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from mindport.migrate.convert import Options
 from mindport.migrate.errors import MindportError
 from mindport.migrate.manifest import sha256_of
+from mindport.migrate.options import Options
 from mindport.migrate.porting import carry_out, prepare
 from mindport.migrate.streaming import feed, verify, weights
 

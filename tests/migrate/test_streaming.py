@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,17 +22,18 @@ from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.checkpoints.tensors import FLOATS, TensorInfo
 from mindport.migrate.config import resolve_config
-from mindport.migrate.convert import Options
 from mindport.migrate.dialect import TORCH
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.manifest import changed_files, sha256_of
-from mindport.migrate.porting import carry_out, prepare
+from mindport.migrate.options import Options
+from mindport.migrate.porting import Prepared, carry_out, prepare
 from mindport.migrate.progress import Listener
 from mindport.migrate.streaming import feed, parts, verify, weights
 from mindport.migrate.streaming.folder import WorkFolder, work_folder_of
 from mindport.migrate.streaming.transpose import Transposer
 from tests.migrate.kills import hashes_of, kill_many
+from tests.migrate.test_layouts import OTHER, plan_of
 from tests.migrate.weights import arrays_of, assert_same
 
 SHARDS = Options(max_shard_bytes=150_000)
@@ -74,7 +76,8 @@ def test_every_head_format_and_dtype_comes_back_bit_for_bit(
     returned = repack(ported, architecture, tmp_path / "back", "torch", file_format=back)
     assert_same(arrays_of(source), arrays_of(returned))
     assert {i.dtype for i in open_checkpoint(returned).reader.infos.values()} == {dtype}
-    assert json.loads((source / "config.json").read_text())["dtype"] == dtype
+    stated = json.loads((source / "config.json").read_text()).get("dtype", "float32")
+    assert stated == dtype  # said only where something was cast
 
 
 @given(
@@ -113,6 +116,25 @@ def test_sizes_of_chunks_change_nothing(
     back = repack(found, "gpt2", tmp_path / "c", "torch")
     if dtype is None:
         assert_same(arrays_of(source), arrays_of(back))
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_fused_and_split_tensors_are_made_and_verified(checkpoint, tmp_path, dtype):
+    source = checkpoint("gpt2", "lm")
+    prepared = prepare(source, "gpt2")
+    arrays, config = arrays_of(source), prepared.plan.config
+    plan = plan_of(arrays, "gpt2", config, TORCH, OTHER, dtype=dtype)
+    other = carry_out(replace(prepared, plan=plan), tmp_path / "other", Options())
+    made = arrays_of(other.folder)
+    assert len(made) > len(arrays)
+    assert {name: (a.dtype.name, a.shape) for name, a in made.items()} == {
+        name: (info.dtype, info.shape) for name, info in plan.written.items()
+    }
+    back = plan_of(made, "gpt2", config, OTHER, TORCH)
+    reader = open_checkpoint(other.folder)
+    returned = carry_out(Prepared(back, reader, prepared.config), tmp_path / "back", Options())
+    wanted = {n: a.astype(dtype or a.dtype) for n, a in arrays.items()}
+    assert_same(wanted, arrays_of(returned.folder))
 
 
 class TestShards:
@@ -328,7 +350,7 @@ class TestFullDisk:
 WITHIN = """
 import resource, sys
 from mindport.migrate.config import resolve_config
-from mindport.migrate.convert import Options
+from mindport.migrate.options import Options
 from mindport.migrate.porting import carry_out, prepare
 limit = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
