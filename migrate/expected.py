@@ -154,11 +154,12 @@ def _known(
     architecture: Architecture, head: Head, source: Dialect, leave_out: Collection[Parameter] = ()
 ) -> set[str]:
     layout = source.layout(architecture.name)
-    before: dict[Parameter, tuple[str, ...]] = dict.fromkeys(head.body, ("", architecture.prefix))
-    before |= dict.fromkeys(_own(head), ("",))
+    prefixes_of: dict[Parameter, tuple[str, ...]] = {}
+    prefixes_of |= dict.fromkeys(head.body, ("", architecture.prefix))
+    prefixes_of |= dict.fromkeys(_own(head), ("",))
     return {
         spelling
-        for parameter, prefixes in before.items()
+        for parameter, prefixes in prefixes_of.items()
         if parameter not in leave_out
         for prefix in prefixes
         for place in layout.places(parameter.module)

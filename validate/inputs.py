@@ -194,8 +194,8 @@ def check_inputs(
     longest = longest_sequence(architecture, config)
     if ids.shape[1] > longest:
         raise MindportError(
-            f"{origin}: the sequences have {ids.shape[1]} tokens, but the model has positions for "
-            f"{longest} ({architecture.positions}).",
+            f"{origin}: the sequences have {ids.shape[1]} tokens, but the model has {longest} "
+            f"positions ({architecture.positions}).",
             f"Use at most --length {longest}, or cut the texts.",
         )
     limits = {

@@ -89,7 +89,7 @@ def test_a_checkpoint_is_explained_by_its_own_names(checkpoint):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("bert", "qery"), "bert.encoder.layer.{i}.attention.self.query.bias"),
+        (("bert", "kuery"), "bert.encoder.layer.{i}.attention.self.query.bias"),
         (("gpt2", "transformer.h.0.attn.c_atn.weight"), "c_attn.weight"),
         (("berd",), "Did you mean 'bert'"),
         (("gpt2", "--to", "mindspoor"), "Did you mean 'mindspore'"),

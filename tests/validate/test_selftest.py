@@ -120,7 +120,8 @@ def test_held_out_faults_have_goals_of_their_own(outcomes, what, share):
 
 
 def test_faults_by_name():
-    trial, _ = chosen_trials(NAMES, ("up-noise@2=1e-5",), "base")
+    trial, *others = chosen_trials(NAMES, ("up-noise@2=1e-5",), "base")
+    assert len(others) == len(NAMES) - 1
     assert (trial.fault.name, trial.block, trial.severity) == ("up-noise", 2, 1e-5)
     assert trial.stage.checkpoint == "random"
 

@@ -77,10 +77,10 @@ class Fault:
     def fits(self, architecture: Architecture, head: str) -> bool:
         """Return whether a network of this architecture and head has what the fault breaks."""
         described = architecture.heads[head]
-        if self.needs is not None and not self.needs(architecture, described):
-            return False
         wanted = place_name(self.tap, architecture.name)
-        return any(step.tap == wanted for step in described.steps)
+        if all(step.tap != wanted for step in described.steps):
+            return False
+        return self.needs is None or self.needs(architecture, described)
 
 
 def place_name(place: Place, architecture: str) -> str:
