@@ -117,6 +117,10 @@ class TestSafetensors:
         for metadata in (None, [], {"a": 1}):
             lie({"__metadata__": metadata}, match="metadata are not text")
 
+    def test_too_many_parts(self, lie, monkeypatch):
+        monkeypatch.setattr("mindport.migrate.checkpoints.json_text.MAX_CONTAINERS", 100)
+        lie(b"[" + b"[]," * 100 + b"1]", match="too many parts")
+
     def test_said_twice(self, lie):
         entry = json.dumps(self.entry([1], 0, 4))
         lie(f'{{"a": {entry}, "a": {entry}}}'.encode(), b"\0" * 4, "'a' stands twice")
