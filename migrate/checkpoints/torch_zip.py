@@ -135,7 +135,9 @@ class TorchZipReader:
         member = self._archive.members[f"{self._root}data/{view.storage.key}"]
         if flat.nbytes == member.size:
             self._archive.check(member, zlib.crc32(flat.view(np.uint8).data))
-        strides = [stride * flat.itemsize for stride in view.stride]
+        # The stride of an axis of one element can be any number; NumPy wants one that fits.
+        steps = zip(view.shape, view.stride, strict=True)
+        strides = [flat.itemsize * (stride if size > 1 else 1) for size, stride in steps]
         return np.ndarray(info.shape, flat.dtype, flat.view(np.uint8).data, strides=strides)
 
     def verify(self) -> None:
