@@ -42,7 +42,7 @@ class TorchZipReader:
         self.files = (path,)
         self._source = SourceFile(path)
         self._check_form()
-        self._archive = ZipArchive(self._source)
+        self._archive = ZipArchive(self._source, zero_is_none=True)
         members = self._archive.members
         pickled = [name for name in members if name.endswith("/data.pkl")]
         if len(pickled) != 1:

@@ -112,6 +112,19 @@ class TestArchives:
             with pytest.raises(CheckpointError, match="do not match their checksum"):
                 look()
 
+    def test_a_checksum_of_zero_is_a_checksum(self, tmp_path):
+        data = bytearray(archive_of([self.ONE]))
+        at = data.rfind(b"PK\1\2") + 16
+        data[at : at + 4] = bytes(4)
+        (tmp_path / "x.npz").write_bytes(data)
+        with pytest.raises(CheckpointError, match="do not match their checksum"):
+            NpzReader(tmp_path / "x.npz").read("a")
+
+    def test_name_in_no_known_encoding(self, lie):
+        data = archive_of([("é.npy", self.ONE[1])])
+        at = data.rfind(b"PK\1\2") + 9
+        lie(data[:at] + b"\0" + data[at + 1 :], "the name of a member is not text")
+
     def test_arrays_that_are_none(self, lie):
         lie(archive_of([("a.txt", b"hello")]), "'a.txt', which is not an array")
         for content in (b"", b"\x93NUMPY", b"\x93NUMPY\1\0", b"\x93NUMPY\1\0\xff\xff{"):

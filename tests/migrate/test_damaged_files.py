@@ -114,7 +114,7 @@ class TestSafetensors:
             lie({}, length=length)
         for entry in (None, [], {"dtype": "F32"}, {**self.entry([1], 0, 4), "more": 1}):
             lie({"a": entry}, b"\0" * 4)
-        for metadata in (None, [], {"a": 1}):
+        for metadata in (None, [], {"a": 1}, {"a": "\ud800"}, {"\ud800": "a"}):
             lie({"__metadata__": metadata}, match="metadata are not text")
 
     def test_too_many_parts(self, lie, monkeypatch):
