@@ -30,6 +30,7 @@ _STORED, _DEFLATED = 0, 8
 # Data descriptor, UTF-8 names, and two bits that tell how hard a deflater tried.
 _UTF8 = 1 << 11
 _HARMLESS_FLAGS = 1 << 3 | _UTF8 | 0b110
+_NEWEST = 63  # version 6.3 of the format, of 2006
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _BLOCK = 1 << 20
 _SLACK = 64  # a deflated block can be a little longer than its content
@@ -135,7 +136,7 @@ class ZipArchive:
             if len(directory) - at < _ENTRY.size:
                 raise self.damaged("its directory is cut off")
             (
-                signature, _, _, flags, method, _, _, crc, packed, size, name_size, extra_size,
+                signature, _, needed, flags, method, _, _, crc, packed, size, name_size, extra_size,
                 comment_size, disk, _, _, header,
             ) = _ENTRY.unpack_from(directory, at)  # fmt: skip
             name_at = at + _ENTRY.size
@@ -147,7 +148,8 @@ class ZipArchive:
                 name = directory[name_at:extra_at].decode("utf-8" if flags & _UTF8 else "ascii")
             except UnicodeDecodeError:
                 raise self.damaged("the name of a member is not text") from None
-            if flags & ~_HARMLESS_FLAGS or disk or method not in (_STORED, _DEFLATED):
+            rare = flags & ~_HARMLESS_FLAGS or needed & 0xFF > _NEWEST
+            if rare or disk or method not in (_STORED, _DEFLATED):
                 raise self.damaged(f"{show(name)} is encrypted or packed in a rare way")
             extra = directory[extra_at : extra_at + extra_size]
             size, packed, header = self._wide(extra, (size, packed, header), name)
@@ -186,6 +188,7 @@ class ZipArchive:
         if (
             (signature, head[_LOCAL.size :]) != (b"PK\3\4", name)
             or (flags & ~_HARMLESS_FLAGS, name_size) != (0, len(name))
+            or not (name.isascii() or flags & _UTF8)
             or method != (_DEFLATED if member.deflated else _STORED)
             or offset + member.packed > member.limit
         ):
