@@ -13,8 +13,12 @@ from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
+<<<<<<< HEAD
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.checkpoints import embedded_checkpoints
+=======
+from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
+>>>>>>> main
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
@@ -123,9 +127,18 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--reference-device"], type=DeviceName(), default=default.reference_device,
                      show_default=True, help="The reference's device."),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default=default.dtype,
-                     show_default=True, help="Of weights and computation on both sides."),
+                     show_default=True, help="Of the candidate's weights and computation."),
+        click.Option(["--reference-dtype"], type=click.Choice(DTYPES),
+                     help="Of the reference's.  [default: the candidate's]"),
         click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
                      show_default=True, help="The candidate's mode."),
+        click.Option(["--attention"], type=click.Choice(ATTENTIONS), default=default.attention,
+                     show_default=True, help="The candidate's: the plain formula (eager), or one "
+                     "kernel, whose inside is not captured: sdpa of torch and mindnlp, fused of "
+                     "mindspore (on Ascend)."),
+        click.Option(["--reference-attention"], type=click.Choice((EAGER, SDPA)),
+                     default=default.reference_attention, show_default=True,
+                     help="The reference's."),
         click.Option(["--python"], metavar="PATH",
                      help="The candidate's interpreter.  [default: this one, or the backend's "
                      "own environment (validate env)]"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.dialect import DIALECTS, TORCH
+from mindport.migrate.errors import MindportError
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import Prepared
 from mindport.prompts import Plan, PromptParity
@@ -20,10 +21,11 @@ from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.emulation.units import find_unit
+from mindport.validate.expectation import Expected, expect
 from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs
 from mindport.validate.judge import Evidence, judge
-from mindport.validate.network import describe_network, outline_network
+from mindport.validate.network import Network, describe_network, outline_network
 from mindport.validate.own.candidate import (
     compare_own,
     final_taps,
@@ -113,7 +115,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
                 policy,
                 required=required,
                 details=network.details,
-                views=None if prepared else recall(reference, network),
+                views=_views(subject, network, reference, capture),
             )
         )
 
@@ -162,6 +164,28 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
         )
         verdict = replace(verdict, headline=said)
     return verdict
+
+
+def _views(
+    subject: Subject, network: Network, reference: Capture, candidate: Capture
+) -> Iterator[Expected]:
+    """Yield what every tap should be.
+
+    Raises:
+        MindportError: If that takes weights, and they are not at hand.
+    """
+    policy, prepared, own = subject.policy, subject.prepared, None
+    if prepared is None:
+        if policy.mixed:
+            raise MindportError(
+                f"The reference ran in {policy.reference_dtype}, the candidate in {policy.dtype}; "
+                "what rounding the weights does can only be told from the weights.",
+                "Name them with --checkpoint, or record both sides in one dtype.",
+            )
+        return recall(reference, network)
+    if policy.mixed:
+        own = describe_network(prepared, subject.inputs, policy.reference_dtype).setting
+    return expect(reference, candidate, network.steps, network.setting, policy, own)
 
 
 def left_behind(prepared: Prepared) -> frozenset[str]:

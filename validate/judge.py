@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mindport.prompts import PromptParity
 from mindport.validate.backend import LoadReport
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case
+from mindport.validate.case import FUSED, SDPA, Case, tap_kinds
 from mindport.validate.compare import first_fault
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
@@ -114,6 +115,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> Verdict:
     """Return the verdict of a case that a side could not run."""
+    reasons = [replace(r, hint=r.hint.replace(ARCHITECTURE, case.architecture)) for r in reasons]
     first = reasons[0]
     return Verdict(
         verdict="not-run",
@@ -133,8 +135,12 @@ def _identity_problem(evidence: Evidence) -> str:
             f"both sides ran {ours.framework} {ours.version} on {ours.device}: "
             "that compares a framework with itself"
         )
-    if ours.dtype != theirs.dtype:
-        return f"the reference ran in {ours.dtype}, the candidate in {theirs.dtype}"
+    policy = evidence.policy
+    for side, identity, asked in (
+        ("reference", ours, policy.reference_dtype), ("candidate", theirs, policy.dtype)
+    ):  # fmt: skip
+        if identity.dtype != asked:
+            return f"the {side} ran in {identity.dtype}, not in {asked} as it was asked to"
     return ""
 
 
@@ -215,10 +221,20 @@ def _tap_notices(evidence: Evidence) -> tuple[str, ...]:
     absent = [name for name in evidence.case.taps if name not in compared]
     if evidence.taps and absent:
         notices.append(
-            f"{len(absent)} of {len(evidence.case.taps)} taps were not captured and not compared "
-            f"({', '.join(absent[:_SHOWN])}{' …' if len(absent) > _SHOWN else ''})"
+            f"{len(absent)} of {len(evidence.case.taps)} taps were not captured and not compared: "
+            f"{tap_kinds(absent)}{_kept_inside(evidence)}"
         )
     return tuple(notices)
+
+
+def _kept_inside(evidence: Evidence) -> str:
+    """Say which side computes attention in one kernel, which shows nothing of its inside."""
+    sides = {"reference": evidence.reference, "candidate": evidence.candidate}
+    used = {side: capture.manifest.identity.attention for side, capture in sides.items()}
+    found = [f"the {side}'s is {name}" for side, name in used.items() if name in (SDPA, FUSED)]
+    if not found:
+        return ""
+    return f" (attention in one kernel shows no scores and weights; {', '.join(found)})"
 
 
 def _gradient_problem(gradients: GradientCheck | None) -> str:

@@ -44,12 +44,14 @@ class TapResult:
         within: Share of the elements within the tolerance.
         worst_index: Where the tolerance is used most, in the whole output.
         deviation: Root mean square of the deviation that rounding predicts for the whole forward.
-        accumulated: Errors against the float64 oracle.
+        accumulated: Errors against the float64 oracle, of a side's own dtype.
         isolated: Errors against what the side's own inputs of this tap make of it.
         facts: The two sides against each other, bit by bit.
         own_fault: Whether it is not ok from its own inputs, or cannot be computed with at all. A
             tap that is not ok otherwise is so because an earlier one is.
         problem: Why it is not ok, in words; empty if it is.
+        apart: Where the sides compute in different dtypes, root mean square of what correct ones
+            are apart: both deviations, and what rounding the weights does; else None.
     """
 
     name: str
@@ -65,6 +67,7 @@ class TapResult:
     facts: PairFacts | None = None
     own_fault: bool = False
     problem: str = ""
+    apart: float | None = None
 
 
 @dataclass(frozen=True)

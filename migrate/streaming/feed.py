@@ -88,7 +88,7 @@ class Feed:
                 continue
             buffer = self._stripes.take()
             out = buffer.array[: part.nbytes]
-            matrix = np.ndarray(part.shape[::-1], part.dtype, out)
+            matrix: np.ndarray = np.ndarray(part.shape[::-1], part.dtype, out)
             self._transposers[dtype].put(part, matrix, 0)
             yield out, buffer
             buffer.let_go()

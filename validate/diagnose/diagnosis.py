@@ -9,12 +9,12 @@ import numpy as np
 
 from mindport.migrate.computation import Step
 from mindport.validate.capture import Capture
-from mindport.validate.compare import tap_reader
 from mindport.validate.diagnose.alternatives import alternatives
 from mindport.validate.diagnose.causes import UNKNOWN
 from mindport.validate.diagnose.fits import fits
 from mindport.validate.diagnose.scene import Alternative, Scene
 from mindport.validate.emulation.units import find_unit
+from mindport.validate.expectation import tap_reader
 from mindport.validate.formula.operations import Setting, evaluate
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
 from mindport.validate.formula.validity import valid_elements

@@ -74,7 +74,9 @@ def row_tolerance(
     if logits.accumulated is None or logits.deviation is None or logits.facts is None:
         return 0.0, 0.0  # the verdict has failed already
     size = logits.facts.reference_rms or 1.0
-    share = logits.accumulated.candidate.limit_peak * logits.deviation / size
+    # Rows of one side are compared with the other's; in one dtype its own errors are as small.
+    apart = logits.deviation if logits.apart is None else logits.apart
+    share = logits.accumulated.candidate.limit_peak * apart / size
     return share * rms(_sample(capture)), 0.0
 
 

@@ -27,7 +27,8 @@ from mindport.validate.tolerance import POLICIES
 Parameters = Callable[[Architecture], list[click.Parameter]]
 _path = click.Path(path_type=Path)
 _CASE = ("checkpoint", *SETTLED)
-_RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "threads", "timeout")
+_RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "attention", "threads",
+        "timeout")  # fmt: skip
 _HERE = ("candidate", "taps_file", "python")
 
 

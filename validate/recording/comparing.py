@@ -15,7 +15,7 @@ from mindport.validate.launch import NotRun
 from mindport.validate.recording.record import Recorded, Side, open_recorded
 from mindport.validate.recording.running import Order, try_to_record
 from mindport.validate.recording.sources import find_weights
-from mindport.validate.request import Request
+from mindport.validate.request import Request, check_dtypes
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Verdict
 
@@ -64,7 +64,11 @@ def compare_recorded(
         theirs = open_recorded(candidate, work / "candidate")
         _check_pair(ours, theirs)
         policy = choose_policy(
-            theirs.record.dtype, yardstick.policy, yardstick.atol, yardstick.rtol
+            theirs.record.dtype,
+            yardstick.policy,
+            yardstick.atol,
+            yardstick.rtol,
+            reference_dtype=ours.record.dtype,
         )
         stage("comparison")
         prepared = find_weights(ours.case, yardstick.checkpoint, work / "weights", [theirs.case])
@@ -78,7 +82,8 @@ def compare_recorded(
             backend=theirs.record.backend,
             own=theirs.record.own,
             imported=theirs.record.imported,
-            gradients=ours.record.gradients and theirs.record.gradients,
+            # What rounding does to gradients is measured, in the reference's dtype alone.
+            gradients=ours.record.gradients and theirs.record.gradients and not policy.mixed,
             policy=policy,
             origins={"reference": ours.record.origin, "candidate": theirs.record.origin},
             notices=theirs.record.notices + _unasked(ours, theirs),
@@ -103,6 +108,7 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
     unsaid = request.checkpoint == default_checkpoint(request.architecture)
     given = None if unsaid else request.checkpoint
     yardstick = Yardstick(given, request.policy, request.atol, request.rtol)
+    check_dtypes(request)
     choose_policy(request.dtype, request.policy, request.atol, request.rtol)  # before anything runs
     reference, candidate = request.reference_capture, request.candidate_capture
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
@@ -133,15 +139,19 @@ def _run_other(
             f"{recorded} was recorded as a {side}.",
             f"It is no {option}: name it with --{side}-capture.",
         )
-    if other.record.dtype != request.dtype:
+    ours = request.reference_dtype or request.dtype
+    asked, option = (request.dtype, "") if side == "reference" else (ours, "reference-")
+    if other.record.dtype != asked:
         raise MindportError(
-            f"{recorded} ran in {other.record.dtype}, and {request.dtype} is asked for.",
-            f"Add --dtype {other.record.dtype}.",
+            f"{recorded} ran in {other.record.dtype}, and {asked} is asked for.",
+            f"Add --{option}dtype {other.record.dtype}.",
         )
     if side == "reference":  # what is said of the candidate does not concern it
         request = replace(
             request,
             device=request.reference_device,
+            dtype=ours,
+            attention=request.reference_attention,
             backend=Request.backend,
             mode=Request.mode,
             candidate=None,
@@ -162,6 +172,8 @@ def _unasked(ours: Recorded, theirs: Recorded) -> tuple[str, ...]:
         said.append("the candidate did not answer the case's prompts: they were not compared")
     if ours.record.gradients and not theirs.record.gradients:
         said.append("the candidate has no gradients: they were not compared")
+    elif ours.record.gradients and ours.record.dtype != theirs.record.dtype:
+        said.append("the gradients were not compared: that takes both sides in one dtype")
     return tuple(said)
 
 
@@ -186,9 +198,4 @@ def _check_pair(ours: Recorded, theirs: Recorded) -> None:
         raise MindportError(
             f"{ours.path} and {theirs.path} ran different cases: {', '.join(apart)} differ.",
             f"Record both on one case: validate record … --case {ours.path}.",
-        )
-    if ours.record.dtype != theirs.record.dtype:
-        raise MindportError(
-            f"{ours.path} ran in {ours.record.dtype}, {theirs.path} in {theirs.record.dtype}.",
-            "Record both with the same --dtype.",
         )
