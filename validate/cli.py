@@ -13,12 +13,8 @@ from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
-<<<<<<< HEAD
-from mindport.validate.case import DTYPES, MODES
-from mindport.validate.checkpoints import embedded_checkpoints
-=======
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
->>>>>>> main
+from mindport.validate.checkpoints import embedded_checkpoints
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS

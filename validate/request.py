@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-from mindport.validate.checkpoints import default_checkpoint
-=======
 from mindport.migrate.errors import MindportError
 from mindport.validate.case import EAGER
-from mindport.validate.checkpoints import EMBEDDED
->>>>>>> main
+from mindport.validate.checkpoints import default_checkpoint
 
 
 @dataclass(frozen=True)
@@ -98,12 +94,11 @@ class Request:
     reference_capture: Path | None = None
     candidate_capture: Path | None = None
 
-<<<<<<< HEAD
     def __post_init__(self) -> None:
         """Say which weights are meant where none are named."""
         if not self.checkpoint:
             object.__setattr__(self, "checkpoint", default_checkpoint(self.architecture))
-=======
+
 
 def check_dtypes(request: Request) -> None:
     """Raise if a request needs both sides in one dtype, and they are in two.
@@ -117,4 +112,3 @@ def check_dtypes(request: Request) -> None:
             f"({request.reference_dtype}) is not the candidate's ({request.dtype}).",
             "Leave out --gradients or --reference-dtype.",
         )
->>>>>>> main
