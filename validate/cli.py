@@ -9,10 +9,12 @@ import click
 from rich.markup import escape
 from rich.status import Status
 
+from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
+from mindport.validate.checkpoints import embedded_checkpoints
 from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
@@ -54,22 +56,21 @@ def _build(name: str) -> click.Command:
     architecture = load_architecture(name)
     return click.Command(
         name,
-        params=_parameters(tuple(architecture.heads), tuple(architecture.sizes)),
+        params=_parameters(architecture),
         callback=command(lambda **options: _validate(name, **options)),
         help=f"Validate a {architecture.title} on two backends.",
         short_help=f"Validate a {architecture.title}.",
     )
 
 
-def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Parameter]:
+def _parameters(architecture: Architecture) -> list[click.Parameter]:
     path = click.Path(path_type=Path)
-    default = Request("")
+    default = Request(architecture.name)
     return [
         click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
                      metavar="PATH|NAME|embedded|random",
                      help="The weights: a Hugging Face folder or file, a model's name in the "
-                     "Hugging Face cache or hub, the embedded ones (English; embedded-zh for "
-                     "Chinese), or random ones."),
+                     f"Hugging Face cache or hub, {_shipped(architecture.name)}or random ones."),
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),
@@ -81,9 +82,9 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      "proposed."),
         click.Option(["--config", "config_file"], type=path, metavar="FILE",
                      help="config.json for random weights, or for a file that lies without one."),
-        click.Option(["--size"], type=click.Choice(sizes),
+        click.Option(["--size"], type=click.Choice(tuple(architecture.sizes)),
                      help="Size of random weights.  [default: tiny]"),
-        click.Option(["--head"], type=click.Choice(heads),
+        click.Option(["--head"], type=click.Choice(tuple(architecture.heads)),
                      help="The head; by default the checkpoint's."),
         click.Option(["--inputs"], type=path, metavar="FILE",
                      help="Inputs: .npz or .safetensors arrays, or .txt with one text a line; by "
@@ -160,6 +161,11 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
     ]  # fmt: skip
 
 
+def _shipped(architecture: str) -> str:
+    names = list(embedded_checkpoints(architecture))
+    return f"those that ship with mindport ({', '.join(names)}), " if names else ""
+
+
 def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
     status = None if quiet else Status("weights", console=err())
     request = Request(name, **choices)
@@ -185,9 +191,8 @@ def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) ->
 @click.option(
     "--checkpoint",
     default=Request.checkpoint,
-    show_default=True,
     metavar="PATH|NAME|embedded|random",
-    help="The weights of the reference.",
+    help="The weights of the reference.  [default: embedded, or random if none are]",
 )
 @click.option(
     "--candidate-checkpoint",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.case import EAGER
-from mindport.validate.checkpoints import EMBEDDED
+from mindport.validate.checkpoints import default_checkpoint
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Request:
 
     Attributes:
         architecture: ``gpt2``, ``bert`` …
-        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name.
+        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name; empty
+            for the embedded weights, or random ones if none of the architecture are embedded.
         candidate_checkpoint: An already ported folder or file; None ports on the fly.
         config_file: ``config.json`` for ``random``, or of weights that lie without one.
         size: A named size for ``random``.
@@ -57,7 +58,7 @@ class Request:
     """
 
     architecture: str
-    checkpoint: str = EMBEDDED
+    checkpoint: str = ""
     candidate_checkpoint: Path | None = None
     config_file: Path | None = None
     size: str | None = None
@@ -94,6 +95,11 @@ class Request:
     allow_missing: bool = False
     reference_capture: Path | None = None
     candidate_capture: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Say which weights are meant where none are named."""
+        if not self.checkpoint:
+            object.__setattr__(self, "checkpoint", default_checkpoint(self.architecture))
 
 
 def check_dtypes(request: Request) -> None:

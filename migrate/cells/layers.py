@@ -1,4 +1,4 @@
-"""What GPT-2 and BERT share: projections, activations, masked attention, and the losses.
+"""What the networks share: projections, activations, masked attention, and the losses.
 
 Shapes are written as ``(batch, seq, width)``; ``heads * head_dim = width``, ``query`` and ``key``
 are the lengths of the two sides of attention. Everything here runs in eager and in graph mode, on

@@ -25,6 +25,7 @@ from mindport.migrate.cells.loading import (
 from mindport.migrate.computation import Score
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import MindportError
+from mindport.migrate.positions import longest_sequence
 
 Model = TypeVar("Model", bound="PretrainedModel")
 
@@ -181,8 +182,9 @@ class PretrainedModel(nn.Cell):
         config, head = vars(self.config), self.description()
         width = dimension(head.body[0].shape[-1], config)  # of the word embeddings
         heads = next(s.operation.heads for s in head.steps if isinstance(s.operation, Score))
-        layers = load_architecture(self.architecture).layers
-        return Sizes(config[layers], config[heads], width)
+        described = load_architecture(self.architecture)
+        positions = longest_sequence(described, config)
+        return Sizes(config[described.layers], config[heads], width, positions)
 
     @classmethod
     def description(cls) -> Head:

@@ -19,6 +19,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import MindportError
+from mindport.migrate.positions import first_position
 from mindport.validate.backend import LoadReport
 from mindport.validate.backends._mindspore_hooks import Listener, cells_of, observe
 from mindport.validate.backends._mindspore_run import (
@@ -134,7 +135,8 @@ class CellSession:
 
         What a network of the user's own calls its cache is not known, so it does without.
         """
-        return RecomputedPrompts(self._logits, self._head)
+        first = first_position(self._architecture, self._config)
+        return RecomputedPrompts(self._logits, self._head, first)
 
     def _logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return float32 (batch, seq, vocab)."""

@@ -18,6 +18,7 @@ from mindport.migrate.architecture import Head, network_order
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError
+from mindport.migrate.positions import first_position
 from mindport.validate.backend import require
 from mindport.validate.backends._mindnlp_gradients import differentiate
 from mindport.validate.backends._mindspore_run import prove_identity, start_mindspore, to_numpy
@@ -129,6 +130,7 @@ class MindNLPSession:
         )
         architecture = load_architecture(case.architecture)
         config = resolve_config(architecture, model.config.to_dict())
+        self._first = first_position(architecture, config)
         asked = set(case.taps)
         self._taps = [
             tap
@@ -171,4 +173,4 @@ class MindNLPSession:
 
     def prompt_model(self) -> TorchPrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
-        return TorchPrompts(self._torch, self._model, self._head)
+        return TorchPrompts(self._torch, self._model, self._head, self._first)

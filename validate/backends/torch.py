@@ -14,6 +14,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps, position_axes
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError
+from mindport.migrate.positions import first_position, longest_sequence
 from mindport.validate.backend import GradientRun, Identity, require
 from mindport.validate.backends._torch_device import (
     KINDS,
@@ -68,6 +69,8 @@ class TorchSession:
         architecture = load_architecture(case.architecture)
         self.layers: int = config[architecture.layers]
         self._sizes = network_sizes(architecture, head, config) if head.prompts else None
+        self._first = first_position(architecture, config)
+        longest = longest_sequence(architecture, config)
         pad = config.get("pad_token_id")
         asked = set(case.taps)
         self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
@@ -77,7 +80,7 @@ class TorchSession:
             self.forward,
             position_axes(tuple(network_steps(head.steps, self.layers))),
             # Without a pad_token_id the head would take padding for the last token.
-            0 if head.pools_last_token and pad is None else config[architecture.positions],
+            0 if head.pools_last_token and pad is None else longest,
             pad or 0,
         )
         self._gradients = Gradients(
@@ -85,7 +88,7 @@ class TorchSession:
             model,
             head,
             run.dtype,
-            config[architecture.positions],
+            longest,
             config.get("pad_token_id"),
         )
         parameter = next(model.parameters())
@@ -168,14 +171,15 @@ class TorchSession:
 
     def prompt_model(self) -> TorchPrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
-        return TorchPrompts(self._torch, self._model, self._head)
+        return TorchPrompts(self._torch, self._model, self._head, self._first)
 
     def control_model(self, seed: int) -> TorchPrompts:
         """Return a network without training; see :class:`mindport.validate.backend.ControlSession`.
 
         It is drawn by ``transformers``' own rules.
         """
-        return TorchPrompts(self._torch, untrained(self._torch, self._model, seed), self._head)
+        fresh = untrained(self._torch, self._model, seed)
+        return TorchPrompts(self._torch, fresh, self._head, self._first)
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> Any:
         device = next(self._model.parameters()).device

@@ -81,15 +81,17 @@ def _lookup(operation: Lookup, scene: Scene) -> Iterator[Alternative]:
         seq = places.shape[1]
         pad = scene.setting.config.get("pad_token_id") or 0
         lengths = scene.setting.real.sum(1, keepdims=True)
+        last = np.take_along_axis(places, lengths - 1, 1)
         shifted = [(places + n, f"positions are shifted by {n:+d}") for n in (1, 2, -1, -2, 3, -3)]
         others = [
             *shifted,
             (places * 0, "every position is 0"),
-            (seq - 1 - places, "positions run backwards"),
-            (np.maximum(lengths - 1 - places, 0), "positions run backwards from the last token"),
+            (places[:, ::-1], "positions run backwards"),
+            (_backwards(places, lengths), "positions run backwards from the last token"),
             (places + pad + 1, "positions start behind pad_token_id, as RoBERTa's do"),
             (places + seq - lengths, "positions count padding on the left"),
-            (np.minimum(places, lengths - 1), "positions stop at the last token"),
+            (np.minimum(places, last), "positions stop at the last token"),
+            (np.arange(seq) + 0 * places, "positions count from 0, padding included"),
         ]
         yield Alternative("position-offset", "no position is added", without("position_ids"))
         for other, said in others:
@@ -115,8 +117,14 @@ def _lookup(operation: Lookup, scene: Scene) -> Iterator[Alternative]:
     yield Alternative("scaled", "the token embedding is multiplied by sqrt(width)", scaled)
 
 
+def _backwards(places: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the positions of each row's tokens, (batch, seq), from the last to the first."""
+    order = np.maximum(lengths - 1 - np.arange(places.shape[1]), 0)
+    return np.take_along_axis(places, order, 1)
+
+
 def _norm(step: Step, operation: Norm, x: np.ndarray, scene: Scene) -> Iterator[Alternative]:
-    weights, eps = scene.setting.weights, float(scene.setting.config[operation.eps])
+    weights, eps = scene.setting.weights, operation.epsilon(scene.setting.config)
     scale = weights.get(operation.module, Kind.NORM_WEIGHT)
     shift = weights.get(operation.module, Kind.NORM_BIAS)
     unit = normed(x, eps)

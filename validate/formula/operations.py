@@ -87,7 +87,7 @@ def evaluate(
         case Norm():
             scale = setting.weights.get(operation.module, Kind.NORM_WEIGHT)
             shift = setting.weights.get(operation.module, Kind.NORM_BIAS)
-            result = normed(inputs[0], float(setting.config[operation.eps])) * scale + shift
+            result = normed(inputs[0], operation.epsilon(setting.config)) * scale + shift
         case Project():
             result = project(operation, inputs[0], setting, product)
         case Score():

@@ -155,7 +155,7 @@ def _variance(
             result = stored * value * value
         case Norm() as operation:
             scale = setting.weights.get(operation.module, Kind.NORM_WEIGHT)
-            result = _norm(inputs[0], scale, float(setting.config[operation.eps]), value, precision)
+            result = _norm(inputs[0], scale, operation.epsilon(setting.config), value, precision)
         case Project() as operation:
             x, matrix = picked(inputs[0], operation.rows, setting), part_matrix(operation, setting)
             product = _product(x, matrix, precision)

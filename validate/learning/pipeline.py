@@ -13,6 +13,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.console import write_report
 from mindport.migrate.errors import DestinationError, MindportError
 from mindport.migrate.porting import Prepared
+from mindport.migrate.positions import longest_sequence
 from mindport.prompts import PromptDataset, PromptTokenizer, Task, load_task
 from mindport.prompts.learning.batches import make_data
 from mindport.prompts.learning.data import LearningData
@@ -117,7 +118,7 @@ def _make_data(
         tokenizer,
         request.settings,
         shape=shape,
-        positions=plan.config[plan.architecture.positions],
+        positions=longest_sequence(plan.architecture, plan.config),
         train=_train_rows(request, task),
         evaluation=held_out if request.limit is None else held_out.take(request.limit),
     )

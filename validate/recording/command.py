@@ -10,9 +10,11 @@ import click
 from rich.markup import escape
 from rich.status import Status
 
+from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.case import DTYPES
+from mindport.validate.checkpoints import default_checkpoint
 from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.recording.bundle import make_bundle
 from mindport.validate.recording.comparing import Yardstick, compare_recorded
@@ -23,7 +25,7 @@ from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.tolerance import POLICIES
 
-Parameters = Callable[[tuple[str, ...], tuple[str, ...]], list[click.Parameter]]
+Parameters = Callable[[Architecture], list[click.Parameter]]
 _path = click.Path(path_type=Path)
 _CASE = ("checkpoint", *SETTLED)
 _RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "attention", "threads",
@@ -96,7 +98,7 @@ def _group(
 ) -> click.Command:
     def build(architecture: str) -> click.Command:
         described = load_architecture(architecture)
-        every = parameters(tuple(described.heads), tuple(described.sizes))
+        every = parameters(described)
         return click.Command(
             architecture,
             params=[*own, *(option for option in every if option.name in options)],
@@ -133,7 +135,8 @@ def _order(
     choices: dict[str, Any],
 ) -> Order:  # fmt: skip
     request = Request(architecture, **choices)
-    given = None if request.checkpoint == Request.checkpoint else request.checkpoint
+    unsaid = request.checkpoint == default_checkpoint(architecture)
+    given = None if unsaid else request.checkpoint
     side = "reference" if reference else "candidate"
     return Order(request, "reference" if side == "reference" else "candidate", case,
                  with_weights, given)  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mindport.migrate.errors import MindportError
+from mindport.validate.checkpoints import default_checkpoint
 from mindport.validate.conclusion import Subject, conclude
 from mindport.validate.departures.asking import check_accepted
 from mindport.validate.devices import parse_device
@@ -116,7 +117,8 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
         raise MindportError(
             "--emulate needs both sides in one run.", "Leave out the recorded side."
         )
-    given = None if request.checkpoint == Request.checkpoint else request.checkpoint
+    unsaid = request.checkpoint == default_checkpoint(request.architecture)
+    given = None if unsaid else request.checkpoint
     yardstick = Yardstick(given, request.policy, request.atol, request.rtol, request.accept)
     check_dtypes(request)
     # Before anything runs.

@@ -8,10 +8,11 @@ from mindspore import nn, ops
 
 from mindport.migrate import cells
 from mindport.migrate.cells import bert
+from mindport.migrate.cells.layers import GELUTanh
 
 
 class WrittenGELU(nn.Cell):
-    """GPT-2's GELU as the paper has it; ``nn.GELU`` is a kernel of its own, and exact."""
+    """GPT-2's GELU as the paper has it; the one of our networks avoids what tanh is off."""
 
     def construct(self, x):
         return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
@@ -30,5 +31,5 @@ def build(config, checkpoint):
 def write_gelu(network):
     """Put the plain tanh into every block of a GPT-2, unless something else stands there."""
     for block in network.transformer.h:
-        if isinstance(block.mlp.act, nn.GELU):
+        if isinstance(block.mlp.act, GELUTanh):
             block.mlp.act = WrittenGELU()
