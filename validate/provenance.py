@@ -64,19 +64,20 @@ def read_mapping(folder: Path) -> dict[str, Any] | None:
 
 def command_of(request: Request) -> tuple[str, ...]:
     """Return the words of the command that makes this request, without what is the default."""
-    return ("validate", request.architecture, *option_words(request))
+    return ("validate", request.architecture, *option_words(request, Request(request.architecture)))
 
 
-def option_words(choices: Any) -> tuple[str, ...]:
-    """Return the options that make a dataclass of choices, without what is the default.
+def option_words(choices: Any, usual: Any) -> tuple[str, ...]:
+    """Return the options that make a dataclass of choices, without what is usual.
 
     Args:
         choices: Fields with a default are options; the others are said in another way.
+        usual: The same with every default.
     """
     words: list[str] = []
     for field in fields(choices):
         value = getattr(choices, field.name)
-        if field.default is MISSING or value == field.default:
+        if field.default is MISSING or value == getattr(usual, field.name):
             continue
         option = "--" + _SPELLINGS.get(field.name, field.name).replace("_", "-")
         if value is True:

@@ -100,7 +100,7 @@ def compare_recorded(
         )
         command = ("validate", "compare", str(reference), str(candidate))
         verdict = conclude(subject, ours.capture, theirs.capture)
-        return with_provenance(verdict, command + option_words(yardstick))
+        return with_provenance(verdict, command + option_words(yardstick, Yardstick()))
 
 
 def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdict:
