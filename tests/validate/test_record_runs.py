@@ -87,9 +87,9 @@ def test_one_worker_records_several_orders(reference, tmp_path):
     assert not (tmp_path / "bfloat16").exists()
     for folder in (float32, float16):
         assert open_recorded(folder, tmp_path / "zip").record.dtype == folder.name
+    sides = [Order(Request("gpt2"), side, reference) for side in ("candidate", "reference")]
     with pytest.raises(ValueError, match="share a worker"):
-        record_together([(Order(Request("gpt2"), case=reference), tmp_path / "a"),
-                         (Order(Request("gpt2"), "reference", reference), tmp_path / "b")])  # fmt: skip
+        record_together([(order, tmp_path / order.side) for order in sides])
 
 
 def test_a_job_runs_with_little_more_than_mindspore(reference, tmp_path):
