@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import sys
+from configparser import ConfigParser
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,7 @@ from tests.matrix.cells import ASKED, Cell, Column, list_cells, list_columns
 from tests.matrix.cost import install_seconds
 from tests.matrix.expected import Exemption, find_surprises, read_exemptions
 from tests.matrix.gather import gather
-from tests.matrix.rows import NOT_ROWS, missing_interpreter, read_rows
+from tests.matrix.rows import NOT_ROWS, TOX, missing_interpreter, read_rows
 from tests.matrix.running import run_row
 from tests.matrix.sides import find_reference, reference_place
 from tests.matrix.store import (
@@ -106,6 +108,19 @@ def test_rows_are_those_of_tox():
     assert {"parity-py310-ms27", "parity-py311-mindnlp051"} <= set(listed)
     assert not set(listed) & set(NOT_ROWS)
     assert len(listed) == len(set(listed))
+
+
+def test_every_version_is_pinned():
+    parser = ConfigParser(interpolation=None)
+    parser.read(TOX)
+    sections = [name for name in parser.sections() if name.startswith("testenv:parity-")]
+    assert len(sections) >= 5
+    named = [line for name in sections for line in parser[name].get("deps", "").splitlines()]
+    common = (Path(__file__).parent / "constraints.txt").read_text().splitlines()
+    pinned = [line.strip() for line in (*named, *common) if line and not line.startswith("#")]
+    assert {line for line in pinned if "==" not in line} == {
+        "-r validate/environments/mindnlp.txt"  # a lock file, whole
+    }
 
 
 def test_no_rows_is_an_error(tmp_path):
