@@ -32,11 +32,12 @@ from tests.matrix.store import (
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 Sides = tuple[Side, Side]  # reference and candidate
+_AT_ONCE = 4  # workers, each of which may take 1 GB
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do something with each item, as many at once as there are cores."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    """Do something with each item, several at once."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
         return list(pool.map(work, items))
 
 
