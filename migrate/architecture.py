@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -188,8 +188,9 @@ class Head:
         prompts: Which shape of prompt the ``logits`` tap can answer: ``prefix`` (next token),
             ``cloze`` (masked token), or empty for none. Only ``prefix`` can be continued from a
             cache, since elsewhere what comes later changes what came before.
-        projection: Full path of the upstream module that turns hidden states ``(batch, seq,
-            width)`` into the ``logits`` tap, token by token; empty if no prompts are answered.
+        projection: Full path of the upstream module that hidden states ``(batch, seq, width)`` go
+            into on their way to the ``logits`` tap, token by token; empty if no prompts are
+            answered.
         pools_last_token: Whether the head reads the last token that is not ``pad_token_id``.
         targets: What its loss is made of.
     """
@@ -229,6 +230,13 @@ class Architecture:
         buffers: Stored tensors that are dropped, relative to the body.
         sizes: Named configs for random checkpoints (``tiny``, ``base``, …).
         sources: Papers and upstream files that this description was read from.
+        positions_after: Config field of the id behind which positions are counted, as RoBERTa
+            does: the first token stands at the position one above it, and padding, a token of
+            that id, at the id itself. Empty where positions are 0, 1, 2 …
+        cells: Where our network keeps what owns no parameters and so is named by no step, by its
+            role: ``block``, ``attention`` (the product of the softmax), ``activation``,
+            ``embeddings-dropout``, ``mlp-dropout``, and ``pooler`` if there is one. Paths below
+            the body's prefix.
     """
 
     name: str
@@ -242,6 +250,8 @@ class Architecture:
     buffers: tuple[Buffer, ...]
     sizes: Mapping[str, Mapping[str, object]]
     sources: tuple[str, ...]
+    positions_after: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
 
     def head_of_class(self, class_name: str) -> Head | None:
         """Return the head of an upstream class name, or None."""

@@ -10,9 +10,9 @@ Shapes: ``(batch, seq, width)`` unless said otherwise; ``heads * head_dim = widt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mindport.migrate.architecture import Kind, at_layer, over_layers
 
@@ -38,11 +38,16 @@ class Norm:
 
     Attributes:
         module: Owner of scale and shift.
-        eps: Config field of the number added to the variance.
+        eps: Config field of the number added to the variance, or the number where no field
+            says it.
     """
 
     module: str
-    eps: str
+    eps: str | float
+
+    def epsilon(self, config: Mapping[str, Any]) -> float:
+        """Return the number that is added to the variance."""
+        return float(config[self.eps] if isinstance(self.eps, str) else self.eps)
 
 
 @dataclass(frozen=True)

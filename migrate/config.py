@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mindport.migrate.architecture import REQUIRED, Architecture, Field, dimension
+from mindport.migrate.computation import Score
 from mindport.migrate.errors import ConfigError, did_you_mean
+from mindport.migrate.positions import first_position, longest_sequence
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def resolve_config(architecture: Architecture, config: Mapping[str, Any]) -> dic
         resolved[field.name] = value
     resolved["num_labels"] = _label_count(config, problems)
     if not problems:
-        problems.extend(_head_problems(resolved))
+        problems.extend(_head_problems(architecture, resolved))
     if problems:
         raise ConfigError(
             f"The config does not describe a {architecture.title} that can be ported: "
@@ -105,8 +107,13 @@ def _label_count(config: Mapping[str, Any], problems: list[str]) -> int:
     return count
 
 
-def _head_problems(config: Mapping[str, Any]) -> list[str]:
-    for width, heads in (("n_embd", "n_head"), ("hidden_size", "num_attention_heads")):
-        if width in config and config[width] % config[heads]:
-            return [f"{width!r} {config[width]} is not a multiple of {heads!r} {config[heads]}"]
+def _head_problems(architecture: Architecture, config: Mapping[str, Any]) -> list[str]:
+    body = architecture.heads[architecture.default_head]
+    width = body.body[0].shape[-1]  # of the word embeddings
+    heads = next(s.operation.heads for s in body.steps if isinstance(s.operation, Score))
+    if config[width] % config[heads]:
+        return [f"{width!r} {config[width]} is not a multiple of {heads!r} {config[heads]}"]
+    if longest_sequence(architecture, config) < 1:
+        rows, first = config[architecture.positions], first_position(architecture, config)
+        return [f"{architecture.positions!r} {rows} has no row for the first position, {first}"]
     return []

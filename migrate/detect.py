@@ -9,7 +9,7 @@ from mindport.migrate.architecture import Architecture, Head, Kind
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.dialect import MINDSPORE, TORCH, Dialect
 from mindport.migrate.errors import ConfigError, MindportError, did_you_mean
-from mindport.migrate.expected import is_known
+from mindport.migrate.expected import known_names, name_pattern
 
 
 def detect_dialect(names: Iterable[str]) -> Dialect:
@@ -46,10 +46,11 @@ def refuse_other_architecture(
         MindportError: With the architecture that they look like.
     """
     stored = list(names)
-    fits = {
-        name: sum(1 for n in stored if is_known(load_architecture(name), n, source))
-        for name in architecture_names()
-    }
+    patterns = [name_pattern(name) for name in stored]
+    fits = {}
+    for name in architecture_names():
+        known = known_names(load_architecture(name), source)
+        fits[name] = sum(pattern in known for pattern in patterns)
     best = max(fits, key=lambda name: fits[name])
     if fits[best] > 2 * fits[architecture.name]:
         title = load_architecture(best).title

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mindport.migrate.architecture import Kind, Parameter
+from mindport.migrate.layout import PLAIN, Layout
 from mindport.migrate.operations import COPY, TRANSPOSE, Operation
 
 
@@ -18,12 +19,15 @@ class Dialect:
         suffixes: The last part of a parameter's name, by kind.
         from_torch: How the stored array differs from torch's, by kind; :data:`COPY` if absent.
         aliases: Older spellings that are read but never written: ``gamma`` for ``weight`` …
+        layouts: By architecture, where modules have other names than upstream's, are fused or
+            split.
     """
 
     name: str
     suffixes: Mapping[Kind, str]
     from_torch: Mapping[Kind, Operation] = field(default_factory=dict)
     aliases: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def spell(self, module: str, kind: Kind) -> str:
         """Return the full name of a parameter of ``kind`` in ``module``."""
@@ -40,6 +44,10 @@ class Dialect:
             if last in older:
                 return f"{stem}.{self.suffixes[kind]}"
         return name
+
+    def layout(self, architecture: str) -> Layout:
+        """Return where the modules of an architecture are kept."""
+        return self.layouts.get(architecture, PLAIN)
 
     def operation(self, parameter: Parameter) -> Operation:
         """Return what turns torch's array of this parameter into this dialect's."""

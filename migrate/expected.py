@@ -30,12 +30,18 @@ class Expected:
         torch_shape: Its shape in torch's layout.
         shared_names: Names of the parameters tied to it; a file may store any of them as well,
             or instead.
+        module: Its module as the architecture file has it: below the body's prefix, ``{i}`` in it.
+        layer: The layer; None if it is not per layer.
+        prefixes: What may stand before ``module``, the target's first.
     """
 
     parameter: Parameter
     names: tuple[str, ...]
     torch_shape: tuple[int, ...]
     shared_names: tuple[str, ...] = ()
+    module: str = ""
+    layer: int | None = None
+    prefixes: tuple[str, ...] = ("",)
 
     def spell(self, dialect: Dialect) -> str:
         """Return its name in a dialect."""
@@ -59,7 +65,8 @@ def expected_parameters(
     shared: dict[str, tuple[str, ...]] = {}
     for tied in ties:
         owner = source.spell(tied.to, tied.to_kind)
-        names = source.spellings(tied.parameter.module, tied.parameter.kind)
+        (place,) = source.layout(architecture.name).places(tied.parameter.module)
+        names = source.spellings(place, tied.parameter.kind)
         shared[owner] = shared.get(owner, ()) + names
     prefixes = (head.prefix, "" if head.prefix else architecture.prefix)
     groups = ((head.body, prefixes), ((*head.parameters, *untied), ("",)))
@@ -81,7 +88,14 @@ def _expect(
         name for prefix in prefixes for name in source.spellings(prefix + module, parameter.kind)
     )
     shape = tuple(dimension(axis, config) for axis in parameter.shape)
-    return Expected(replace(parameter, module=prefixes[0] + module), names, shape)
+    return Expected(
+        replace(parameter, module=prefixes[0] + module),
+        names,
+        shape,
+        module=parameter.module,
+        layer=layer,
+        prefixes=prefixes,
+    )
 
 
 def is_tied(tied: Tied, config: Mapping[str, Any]) -> bool:
@@ -114,40 +128,43 @@ def known_buffers(architecture: Architecture) -> Buffers:
 def other_owner(architecture: Architecture, head: Head, name: str, source: Dialect) -> Head | None:
     """Return another head that has a parameter of this name where ``head`` has none, or None."""
     mine = {*head.body, *_own(head)}
+    pattern = name_pattern(name)
     return next(
         (
             other
             for other in architecture.heads.values()
-            if _matches(architecture, other, name, source, mine)
+            if pattern in _known(architecture, other, source, mine)
         ),
         None,
     )
 
 
-def is_known(architecture: Architecture, name: str, source: Dialect) -> bool:
-    """Return whether any head of the architecture has a parameter of this name."""
-    return any(_matches(architecture, h, name, source) for h in architecture.heads.values())
+def known_names(architecture: Architecture, source: Dialect) -> frozenset[str]:
+    """Return the names of all parameters of all heads, ``{i}`` for the layer."""
+    heads = architecture.heads.values()
+    return frozenset[str]().union(*(_known(architecture, head, source) for head in heads))
 
 
-def _matches(
-    architecture: Architecture,
-    head: Head,
-    name: str,
-    source: Dialect,
-    leave_out: Collection[Parameter] = (),
-) -> bool:
-    body = [
-        replace(parameter, module=prefix + parameter.module)
-        for parameter in head.body
+def name_pattern(name: str) -> str:
+    """Return a stored name with ``{i}`` for the layer, as :func:`known_names` has it."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "{i}", name)
+
+
+def _known(
+    architecture: Architecture, head: Head, source: Dialect, leave_out: Collection[Parameter] = ()
+) -> set[str]:
+    layout = source.layout(architecture.name)
+    prefixes_of: dict[Parameter, tuple[str, ...]] = {}
+    prefixes_of |= dict.fromkeys(head.body, ("", architecture.prefix))
+    prefixes_of |= dict.fromkeys(_own(head), ("",))
+    return {
+        spelling
+        for parameter, prefixes in prefixes_of.items()
         if parameter not in leave_out
-        for prefix in ("", architecture.prefix)
-    ]
-    own = [parameter for parameter in _own(head) if parameter not in leave_out]
-    return any(
-        re.fullmatch(_layer_pattern(spelling), name)
-        for parameter in (*own, *body)
-        for spelling in source.spellings(parameter.module, parameter.kind)
-    )
+        for prefix in prefixes
+        for place in layout.places(parameter.module)
+        for spelling in source.spellings(layout.below(prefix) + place, parameter.kind)
+    }
 
 
 def _own(head: Head) -> tuple[Parameter, ...]:

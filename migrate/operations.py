@@ -1,4 +1,8 @@
-"""What may happen to an array on its way: each operation knows its inverse.
+"""What may happen to arrays on their way: each operation knows its inverse, or why it has none.
+
+An :class:`Operation` makes one array of one, a :class:`Joint` one of several, a :class:`Fork`
+several of one. All work on NumPy arrays, change no value unless they say so, and tell shapes
+without arrays, so that a plan needs headers alone.
 
 There is deliberately no reshape: it accepts any array of the right size and so hides a wrong
 layout.
@@ -6,30 +10,87 @@ layout.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+Shape = tuple[int, ...]
+
+
+class NoInverseError(ValueError):
+    """An operation cannot be undone; the message says why."""
+
 
 class Operation(Protocol):
-    """A change of layout."""
+    """Makes one array of one."""
 
     @property
     def name(self) -> str:
-        """The word shown in reports."""
+        """The words shown in reports."""
         ...
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """Return the changed array (a view where possible)."""
         ...
 
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def shape(self, shape: Shape) -> Shape:
         """Return the shape that :meth:`apply` gives for ``shape``."""
         ...
 
     def inverse(self) -> Operation:
-        """Return the operation that undoes this one exactly."""
+        """Return the operation that undoes this one exactly.
+
+        Raises:
+            NoInverseError: If there is none.
+        """
+        ...
+
+
+class Joint(Protocol):
+    """Makes one array of several."""
+
+    @property
+    def name(self) -> str:
+        """The words shown in reports."""
+        ...
+
+    def apply(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the one array."""
+        ...
+
+    def shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Return the shape that :meth:`apply` gives."""
+        ...
+
+    def inverse(self) -> Fork:
+        """Return what gives the several arrays back."""
+        ...
+
+
+class Fork(Protocol):
+    """Makes several arrays of one, or none."""
+
+    @property
+    def name(self) -> str:
+        """The words shown in reports."""
+        ...
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the several arrays."""
+        ...
+
+    def shape(self, shape: Shape) -> tuple[Shape, ...]:
+        """Return the shapes that :meth:`apply` gives."""
+        ...
+
+    def inverse(self) -> Joint:
+        """Return what gives the one array back.
+
+        Raises:
+            NoInverseError: If there is none.
+        """
         ...
 
 
@@ -43,7 +104,7 @@ class Copy:
         """Return ``array`` itself."""
         return array
 
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def shape(self, shape: Shape) -> Shape:
         """Return ``shape``."""
         return shape
 
@@ -68,7 +129,7 @@ class Transpose:
             raise ValueError(f"only a matrix can be transposed, this array has shape {array.shape}")
         return array.T
 
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def shape(self, shape: Shape) -> Shape:
         """Return the shape with its axes swapped."""
         return shape[::-1]
 
@@ -79,3 +140,68 @@ class Transpose:
 
 COPY: Operation = Copy()
 TRANSPOSE: Operation = Transpose()
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Rounds to another dtype.
+
+    Attributes:
+        before: The dtype that goes in.
+        after: The dtype that comes out.
+    """
+
+    before: np.dtype
+    after: np.dtype
+
+    @property
+    def name(self) -> str:
+        """The words shown in reports."""
+        return f"cast {self.before.name} to {self.after.name}"
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Return the array in the other dtype; what does not fit becomes infinite."""
+        with np.errstate(over="ignore"):
+            return array.astype(self.after)
+
+    def shape(self, shape: Shape) -> Shape:
+        """Return ``shape``."""
+        return shape
+
+    def inverse(self) -> Operation:
+        """Return the cast back, where the other dtype holds every value of the first.
+
+        Raises:
+            NoInverseError: Where it does not.
+        """
+        if not np.can_cast(self.before, self.after, "safe"):
+            raise NoInverseError(f"{self.after.name} rounds what {self.before.name} holds")
+        return Cast(self.after, self.before)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Leaves an array out.
+
+    Attributes:
+        reason: Why nothing is lost.
+    """
+
+    reason: str
+    name: str = "drop"
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return nothing."""
+        return ()
+
+    def shape(self, shape: Shape) -> tuple[Shape, ...]:
+        """Return nothing."""
+        return ()
+
+    def inverse(self) -> Joint:
+        """Raise: what was left out is not there.
+
+        Raises:
+            NoInverseError: Always, with the reason that it was left out for.
+        """
+        raise NoInverseError(f"it was left out: {self.reason}")

@@ -6,69 +6,28 @@ is set once; otherwise *all* problems are raised together and nothing is written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from mindport.migrate.architecture import Architecture, Head, Kind
-from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
+from mindport.migrate.architecture import Architecture, Head
+from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.dialect import Dialect
+from mindport.migrate.entry import Action, Entry, Piece
 from mindport.migrate.errors import PlanError
-from mindport.migrate.expected import Expected, expected_parameters, known_buffers, other_owner
-from mindport.migrate.operations import COPY, Operation
+from mindport.migrate.expected import expected_parameters, known_buffers, other_owner
+from mindport.migrate.misfits import advice_on, misfit
+from mindport.migrate.operations import Operation, Transpose
+from mindport.migrate.storage import (
+    Recipe,
+    Stored,
+    parameter_recipes,
+    stored_tensors,
+    target_recipe,
+)
+from mindport.migrate.vocabulary_rows import resize_vocabulary
 
-Action = Literal["ported", "tied", "dropped", "ignored", "generated"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What becomes of one tensor.
-
-    Attributes:
-        action: ``ported``; ``tied`` (stored once, under another name); ``dropped`` (a buffer);
-            ``ignored`` (left behind because it was asked for); ``generated`` (absent in the
-            source, given its initial value because it was asked for).
-        source: Name in the source, empty for a generated one.
-        target: Name in the target, empty if it has none; for a tied one, the name that holds
-            its values.
-        shape: In the source, or in the target for a generated one.
-        target_shape: In the target.
-        dtype: In the source.
-        target_dtype: In the target.
-        operations: Layout changes, in order; empty for a plain copy.
-        reason: Why it is not ported.
-        kind: What it is, for parameters.
-    """
-
-    action: Action
-    source: str
-    target: str
-    shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
-    dtype: str
-    target_dtype: str
-    operations: tuple[Operation, ...] = ()
-    reason: str = ""
-    kind: Kind | None = None
-
-    @property
-    def layout(self) -> str:
-        """The layout change in words."""
-        return " + ".join(op.name for op in self.operations) or "copy"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry for a JSON report."""
-        return {
-            "action": self.action,
-            "source": self.source or None,
-            "target": self.target or None,
-            "shape": list(self.shape),
-            "target_shape": list(self.target_shape),
-            "layout": self.layout,
-            "dtype": self.dtype,
-            "target_dtype": self.target_dtype,
-            "reason": self.reason or None,
-        }
+__all__ = ["Entry", "Piece", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +41,7 @@ class Plan:
         source: The source's dialect.
         target: The target's dialect.
         entries: One per tensor, in the target's order, what is left out at the end.
+        vocabulary: How many tokens the target has where that is not the config's number, or None.
     """
 
     architecture: Architecture
@@ -90,6 +50,7 @@ class Plan:
     source: Dialect
     target: Dialect
     entries: tuple[Entry, ...]
+    vocabulary: int | None = None
 
     @property
     def written(self) -> dict[str, TensorInfo]:
@@ -107,12 +68,17 @@ class Plan:
         )
         for entry in self.entries:
             counts[entry.action] += 1
-        counts["source"] = sum(1 for e in self.entries if e.source)
-        counts["transposed"] = sum(1 for e in self.entries if e.operations)
+        counts["source"] = len({name for e in self.entries for name in e.sources})
+        counts["transposed"] = sum(1 for e in self.entries if _transposed(e))
         counts["cast"] = sum(
             1 for e in self.entries if e.action == "ported" and e.dtype != e.target_dtype
         )
         return counts
+
+
+def _transposed(entry: Entry) -> bool:
+    done = [*entry.operations, *(op for piece in entry.pieces for op in piece.operations)]
+    return any(isinstance(operation, Transpose) for operation in done)
 
 
 def make_plan(
@@ -126,6 +92,7 @@ def make_plan(
     dtype: str | None = None,
     allow_missing: bool = False,
     allow_unexpected: bool = False,
+    vocabulary: int | None = None,
 ) -> Plan:
     """Plan the port of one checkpoint.
 
@@ -139,117 +106,158 @@ def make_plan(
         dtype: Cast floating tensors to this type; None keeps each one's own.
         allow_missing: Give absent parameters their initial value instead of refusing.
         allow_unexpected: Leave unknown tensors behind instead of refusing.
+        vocabulary: How many tokens the target shall have; None keeps the number.
 
     Raises:
         PlanError: With every missing, unexpected, doubled and mis-shaped tensor.
     """
-    left = dict(available)
-    problems: list[str] = []
+    parameters = tuple(expected_parameters(architecture, head, config, source))
+    inward = tuple(stored_tensors(parameters, source, source.layout(architecture.name), config))
+    outward = stored_tensors(parameters, target, target.layout(architecture.name), config)
+    left, problems = dict(available), list[str]()
+    found = {
+        tensor: _take(tensor, left, problems, config, missing_is_fine=allow_missing)
+        for tensor in inward
+    }
     entries: list[Entry] = []
-    for parameter in expected_parameters(architecture, head, config, source):
-        own = [name for name in parameter.names if name in left]
-        shared = [name for name in parameter.shared_names if name in left]
-        if len(own) > 1:
-            problems.append(f"doubled: {' and '.join(own)} are the same parameter")
-        misfits = [
-            problem
-            for name in (*own, *shared)
-            if (problem := _misfit(parameter, name, left[name], source, config))
-        ]
-        problems.extend(misfits)
-        stored = [(name, left.pop(name)) for name in (*own, *shared)]
-        if stored and not misfits:
-            entries.append(_ported(parameter, *stored[0], source, target, dtype))
-            entries.extend(_tied(parameter, name, info, target) for name, info in stored[1:])
-        elif not stored and allow_missing:
-            entries.append(_generated(parameter, target, dtype))
-        elif not stored:
-            problems.append(f"missing: {parameter.names[0]} {list(parameter.shape(source))}")
+    recipes = parameter_recipes(inward)
+    count = config[architecture.heads[architecture.default_head].body[0].shape[0]]
+    resized = vocabulary if vocabulary != count else None
+    for tensor in outward:
+        resize = _resize(tensor, architecture, count, resized)
+        recipe = target_recipe(tensor, recipes, resize)
+        stored = [found[piece] for piece, _ in recipe.pieces]
+        shape = _shape(recipe, [piece.shape for piece, _ in recipe.pieces])
+        if all(stored):
+            entries.append(_ported(tensor, recipe, shape, [s[0] for s in stored], dtype, problems))
+            entries.extend(_tied(tensor, shape, stored[0][1:]))
+        elif not any(stored) and allow_missing:
+            entries.append(_generated(tensor, shape, dtype))
+        elif any(stored):
+            problems.append(f"incomplete: not all is there that {tensor.names[0]} is made of")
     entries.extend(_left_over(architecture, head, left, source, problems, allow_unexpected))
     if problems:
         raise PlanError(
             f"The checkpoint does not fit {architecture.title} with head {head.name!r} "
             f"({head.class_name}): {len(problems)} problem{'s' * (len(problems) > 1)}.",
             problems,
-            _advice(problems),
+            advice_on(problems),
         )
-    return Plan(architecture, head, config, source, target, tuple(entries))
+    return Plan(architecture, head, config, source, target, tuple(entries), resized)
+
+
+Found = tuple[str, TensorInfo]
+
+
+def _take(
+    tensor: Stored,
+    left: dict[str, TensorInfo],
+    problems: list[str],
+    config: Mapping[str, Any],
+    *,
+    missing_is_fine: bool,
+) -> list[Found]:
+    """Take a tensor, and what is tied to it, out of what is left; add what is wrong with it."""
+    own = [name for name in tensor.names if name in left]
+    shared = [name for name in tensor.shared_names if name in left]
+    if len(own) > 1:
+        problems.append(f"doubled: {' and '.join(own)} are the same parameter")
+    names = (*own, *shared)
+    problems += filter(None, (misfit(tensor, name, left[name], config) for name in names))
+    if not names and not missing_is_fine:
+        problems.append(f"missing: {tensor.names[0]} {list(tensor.shape)}")
+    return [(name, left.pop(name)) for name in names]
+
+
+def _resize(
+    tensor: Stored, architecture: Architecture, count: int, resized: int | None
+) -> tuple[Operation, ...]:
+    """Return what gives a parameter the target's number of tokens."""
+    field = architecture.heads[architecture.default_head].body[0].shape[0]
+    axes = tensor.members[0].parameter.shape
+    if resized is None or field not in axes:
+        return ()
+    return (resize_vocabulary(axes.index(field), count, resized),)
+
+
+def _shape(recipe: Recipe, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    made = [
+        _after(operations, shape)
+        for (_, operations), shape in zip(recipe.pieces, shapes, strict=True)
+    ]
+    return _after(recipe.operations, recipe.joint.shape(made) if recipe.joint else made[0])
+
+
+def _after(operations: Sequence[Operation], shape: tuple[int, ...]) -> tuple[int, ...]:
+    for operation in operations:
+        shape = operation.shape(shape)
+    return shape
 
 
 def _ported(
-    parameter: Expected,
-    name: str,
-    info: TensorInfo,
-    source: Dialect,
-    target: Dialect,
+    tensor: Stored,
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    stored: Sequence[Found],
     dtype: str | None,
+    problems: list[str],
 ) -> Entry:
-    steps = (
-        source.operation(parameter.parameter).inverse(),
-        target.operation(parameter.parameter),
-    )
-    return Entry(
+    name, info = stored[0]
+    entry = Entry(
         action="ported",
         source=name,
-        target=parameter.spell(target),
+        target=tensor.names[0],
         shape=info.shape,
-        target_shape=parameter.shape(target),
+        target_shape=shape,
         dtype=info.dtype,
         target_dtype=dtype or info.dtype,
-        operations=tuple(op for op in steps if op != COPY),
-        kind=parameter.parameter.kind,
+        operations=recipe.pieces[0][1],
+        kind=tensor.kind,
     )
-
-
-def _tied(parameter: Expected, name: str, info: TensorInfo, target: Dialect) -> Entry:
-    owner = parameter.spell(target)
-    return Entry(
-        action="tied",
-        source=name,
-        target=owner,
-        shape=info.shape,
-        target_shape=parameter.shape(target),
-        dtype=info.dtype,
-        target_dtype=info.dtype,
-        reason=f"shares the values of {owner}",
+    if recipe.joint is None:
+        return entry
+    if len({info.dtype for _, info in stored}) > 1:
+        said = ", ".join(f"{name} is {info.dtype}" for name, info in stored)
+        problems.append(f"of different dtypes: {said}, and are to be one")
+    pieces = tuple(
+        Piece(name, info.shape, info.dtype, operations)
+        for (name, info), (_, operations) in zip(stored, recipe.pieces, strict=True)
     )
+    return replace(
+        entry, source="", shape=shape, operations=recipe.operations, pieces=pieces,
+        joint=recipe.joint,
+    )  # fmt: skip
 
 
-def _generated(parameter: Expected, target: Dialect, dtype: str | None) -> Entry:
-    shape = parameter.shape(target)
+def _tied(tensor: Stored, shape: tuple[int, ...], others: Sequence[Found]) -> list[Entry]:
+    owner = tensor.names[0]
+    return [
+        Entry(
+            action="tied",
+            source=name,
+            target=owner,
+            shape=info.shape,
+            target_shape=shape,
+            dtype=info.dtype,
+            target_dtype=info.dtype,
+            reason=f"shares the values of {owner}",
+        )
+        for name, info in others
+    ]
+
+
+def _generated(tensor: Stored, shape: tuple[int, ...], dtype: str | None) -> Entry:
     return Entry(
         action="generated",
         source="",
-        target=parameter.spell(target),
+        target=tensor.names[0],
         shape=shape,
         target_shape=shape,
         dtype=dtype or "float32",
         target_dtype=dtype or "float32",
         reason="absent in the source; given its initial value",
-        kind=parameter.parameter.kind,
+        kind=tensor.kind,
     )
-
-
-def _misfit(
-    parameter: Expected,
-    name: str,
-    info: TensorInfo,
-    source: Dialect,
-    config: Mapping[str, Any],
-) -> str:
-    wanted = parameter.shape(source)
-    if not DTYPES[info.dtype].floating:
-        return f"not a weight: {name} has dtype {info.dtype}"
-    if info.shape == wanted:
-        return ""
-    message = f"mis-shaped: {name} has {list(info.shape)}, the config wants {list(wanted)}"
-    if info.shape == wanted[::-1]:
-        return f"{message} (it looks transposed)"
-    for axis, (have, want) in enumerate(zip(info.shape, wanted, strict=False)):
-        field = parameter.parameter.shape[axis]
-        if have != want and field in config:
-            return f"{message} ({field} would be {have})"
-    return message
 
 
 def _left_over(
@@ -288,17 +296,3 @@ def _left_out(action: Action, name: str, info: TensorInfo, reason: str) -> Entry
         target_dtype=info.dtype,
         reason=reason,
     )
-
-
-def _advice(problems: list[str]) -> str:
-    kinds = {problem.partition(":")[0] for problem in problems}
-    advice = []
-    if "missing" in kinds:
-        advice.append(
-            "--allow-missing gives missing parameters their initial values (for a new head)"
-        )
-    if "unexpected" in kinds:
-        advice.append("--allow-unexpected leaves unexpected tensors behind")
-    if "mis-shaped" in kinds:
-        advice.append("check that config.json belongs to these weights")
-    return "; ".join(advice) + ("." if advice else "")

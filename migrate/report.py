@@ -9,7 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
-from mindport.migrate.plan import Entry, Plan
+from mindport.migrate.entry import Entry
+from mindport.migrate.options import Written
+from mindport.migrate.plan import Plan
+from mindport.migrate.vocabulary_rows import CutVocabulary, PadVocabulary
 
 _STYLES = {
     "ported": "green",
@@ -20,12 +23,12 @@ _STYLES = {
 }
 
 
-def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
+def migration_report(plan: Plan, written: Written | None) -> dict[str, Any]:
     """Return the report as JSON-ready data.
 
     Args:
         plan: What was, or would be, done.
-        destination: The folder written, or None for a dry run.
+        written: What came of it, or None for a dry run.
     """
     return {
         "schema": 1,
@@ -33,7 +36,9 @@ def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
         "head": plan.head.name,
         "source_layout": plan.source.name,
         "target_layout": plan.target.name,
-        "written_to": destination,
+        "written_to": str(written.folder) if written else None,
+        **(written.to_dict() if written else {}),
+        "vocab_size": plan.vocabulary,
         "totals": plan.totals(),
         "parameters": [entry.to_dict() for entry in plan.entries],
         "missing": [e.target for e in plan.entries if e.action == "generated"],
@@ -59,7 +64,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     style = _STYLES[entry.action]
     fate = f"[{style}]{entry.action}[/]" + (f": {escape(entry.reason)}" if entry.reason else "")
     return (
-        entry.source or "-",
+        " + ".join(entry.sources) or "-",
         entry.target or "-",
         shape,
         entry.layout if entry.action == "ported" else "-",
@@ -81,10 +86,38 @@ def summary(plan: Plan) -> str:
     parts += [f"{totals[key]} {word}" for key, word in words.items() if totals[key]]
     if totals["cast"]:
         parts.append(f"{totals['cast']} cast")
+    if plan.vocabulary is not None:
+        parts.append(_resized(plan))
     return (
         f"{plan.architecture.title} {plan.head.class_name}, {plan.source.name} to "
         f"{plan.target.name}: {totals['source']} tensors in, {', '.join(parts)}, 0 left over"
     )
+
+
+def outcome(written: Written | None) -> str:
+    """Return what came of a plan in one sentence."""
+    if written is None:
+        return "dry run: nothing was written"
+    checked = (
+        "read back and equal to the source bit for bit"
+        if written.verified
+        else "not read back (--no-verify)"
+    )
+    return f"wrote {written.folder}: {checked}"
+
+
+def _resized(plan: Plan) -> str:
+    done = [
+        operation
+        for entry in plan.entries
+        for operation in entry.operations
+        if isinstance(operation, (PadVocabulary, CutVocabulary))
+    ]
+    after, before = done[0].after, done[0].before
+    what = f"{after - before} tokens added, each the mean of the others"
+    if after < before:
+        what = f"the last {before - after} tokens left out"
+    return f"{len(done)} of another vocabulary ({what})"
 
 
 def print_inspection(console: Console, reader: TensorReader) -> None:

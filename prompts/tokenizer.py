@@ -22,7 +22,7 @@ class PromptTokenizer:
     space of its own before the first word.
 
     Attributes:
-        family: ``byte-bpe`` (GPT-2) or ``wordpiece`` (BERT).
+        family: ``byte-bpe`` (GPT-2, RoBERTa) or ``wordpiece`` (BERT, DistilBERT).
         vocab_size: The highest id plus one.
         hash: sha256 of the vocabulary: its tokens and their ids.
         mask_id: The mask, or None.

@@ -18,6 +18,16 @@ _USUAL: dict[Family, dict[str, str]] = {
     "byte-bpe": {"eos": "<|endoftext|>"},
     "wordpiece": {role: f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")},
 }
+# Those of a byte-level vocabulary that has a mask: RoBERTa's, whose settings need not name them.
+_MASKED = {
+    "pad": "<pad>",
+    "unk": "<unk>",
+    "cls": "<s>",
+    "sep": "</s>",
+    "mask": "<mask>",
+    "bos": "<s>",
+    "eos": "</s>",
+}
 
 
 def read_tokenizer(folder: Path) -> Parts:
@@ -85,7 +95,7 @@ def _read_tokenizer_json(path: Path) -> tuple[Tokenizer, Family]:
         return tokenizer, "byte-bpe"
     raise CheckpointError(
         f"{path} is a {model} tokenizer{' without bytes' if model == 'BPE' else ''}; byte-level "
-        "BPE (GPT-2) and WordPiece (BERT) are understood."
+        "BPE (GPT-2, RoBERTa) and WordPiece (BERT, DistilBERT) are understood."
     )
 
 
@@ -148,8 +158,11 @@ def _check_bytes(tokenizer: Tokenizer, folder: Path) -> None:
 
 def _special_ids(tokenizer: Tokenizer, family: Family, settings: dict[str, Any]) -> dict[str, int]:
     ids: dict[str, int] = {}
+    usual = _USUAL[family]
+    if family == "byte-bpe" and None not in map(tokenizer.token_to_id, _MASKED.values()):
+        usual = _MASKED
     for role in _ROLES:
-        name = _content(settings.get(f"{role}_token")) or _USUAL[family].get(role)
+        name = _content(settings.get(f"{role}_token")) or usual.get(role)
         index = tokenizer.token_to_id(name) if name else None
         if index is not None:
             ids[role] = index

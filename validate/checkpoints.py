@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.architecture import Architecture, Kind
+from mindport.migrate.checkpoints.formats import FORMATS
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.detect import choose_head, detect_dialect, holds_embeddings
@@ -31,7 +33,7 @@ def embedded_checkpoint(architecture: str, name: str = EMBEDDED) -> Path:
     """Return the folder of a small trained model that ships with the package.
 
     Args:
-        architecture: ``gpt2`` or ``bert``.
+        architecture: A model type.
         name: ``embedded``, or ``embedded-NAME`` for the one in the folder ``ARCHITECTURE-NAME``;
             ``embedded-zh`` is Chinese.
 
@@ -42,7 +44,8 @@ def embedded_checkpoint(architecture: str, name: str = EMBEDDED) -> Path:
     if not folders:
         raise CheckpointError(
             f"There are no embedded weights for {architecture!r}.",
-            "Use --checkpoint random, or a folder of your own.",
+            "Name some with --checkpoint: a folder of your own, or, where no tokenizer is needed, "
+            "random.",
         )
     if name not in folders:
         raise CheckpointError(
@@ -59,6 +62,11 @@ def embedded_checkpoints(architecture: str) -> dict[str, Path]:
     for folder in sorted(root.glob(f"{architecture}-*")):
         found[f"{EMBEDDED}{folder.name.removeprefix(architecture)}"] = folder
     return {name: folder for name, folder in found.items() if (folder / "config.json").is_file()}
+
+
+def default_checkpoint(architecture: str) -> str:
+    """Return what is run when no weights are named: embedded ones, or random if there are none."""
+    return EMBEDDED if embedded_checkpoints(architecture) else RANDOM
 
 
 def is_embedded(checkpoint: str) -> bool:
@@ -123,17 +131,12 @@ def _gather(checkpoint: Checkpoint, config_file: Path | None, folder: Path) -> P
         )
     read_config_file(config)
     folder.mkdir()
-    names = {
-        "safetensors": "model.safetensors",
-        "torch": "pytorch_model.bin",
-        "ckpt": "model.ckpt",
-    }
     files = checkpoint.reader.files
     if len(files) > 1:
         raise CheckpointError(
             f"{checkpoint.path} has several shards.", "Give the folder that holds its index."
         )
-    (folder / names[checkpoint.reader.format]).symlink_to(files[0].resolve())
+    (folder / FORMATS[checkpoint.reader.format].file_name).symlink_to(files[0].resolve())
     (folder / "config.json").symlink_to(config.resolve())
     for file in checkpoint.tokenizer_files:
         (folder / file.name).symlink_to(file.resolve())
@@ -159,14 +162,10 @@ def random_checkpoint(architecture: Architecture, choice: ReferenceChoice, folde
     }
     infos = {name: TensorInfo("float32", p.torch_shape) for name, p in parameters.items()}
     folder.mkdir()
-    write_safetensors(
+    write_arrays(
         folder / "model.safetensors",
-        (
-            (name, _draw(rng, parameters[name].parameter.kind, infos[name].shape))
-            for name in storage_order(infos)
-        ),
-        infos,
-        {"format": "pt"},
+        safetensors_layout(infos, {"format": "pt"}),
+        lambda name: _draw(rng, parameters[name].parameter.kind, infos[name].shape),
     )
     content = {**config, "model_type": architecture.name, "architectures": [head.class_name]}
     (folder / "config.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
@@ -184,11 +183,10 @@ def _random_config(architecture: Architecture, choice: ReferenceChoice) -> dict[
             f"{architecture.title} has no size {size!r}.{did_you_mean(size, architecture.sizes)}"
         )
     config: dict[str, Any] = dict(architecture.sizes[size])
+    # Special tokens that have no usual id are one and the same, the last: as GPT-2 has it.
+    ids = [f for f in architecture.fields if f.name.endswith("_token_id")]
     last = config["vocab_size"] - 1
-    if any(f.name == "eos_token_id" for f in architecture.fields):
-        # As GPT-2 has it: one special token, the last; it pads as well.
-        config |= {"bos_token_id": last, "eos_token_id": last, "pad_token_id": last}
-    return config
+    return config | {f.name: last for f in ids if f.default is None}
 
 
 def _draw(rng: np.random.Generator, kind: Kind, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,10 +9,13 @@ import click
 from rich.markup import escape
 from rich.status import Status
 
+from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
-from mindport.validate.case import DTYPES, MODES
+from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
+from mindport.validate.checkpoints import embedded_checkpoints
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
@@ -36,6 +39,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
   validate bert --gradients                             the backward pass as well
   validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
+  validate gpt2 --backend mindnlp --accept mindspore-cpu-tanh      but for a kernel of its platform
   validate gpt2 --emulate ascend-fp16                   what to expect of a device
   validate record gpt2 --device Ascend -o capture       one side, where the device is
   validate compare reference capture                    two recorded sides, judged
@@ -49,22 +53,21 @@ def _build(name: str) -> click.Command:
     architecture = load_architecture(name)
     return click.Command(
         name,
-        params=_parameters(tuple(architecture.heads), tuple(architecture.sizes)),
+        params=_parameters(architecture),
         callback=command(lambda **options: _validate(name, **options)),
         help=f"Validate a {architecture.title} on two backends.",
         short_help=f"Validate a {architecture.title}.",
     )
 
 
-def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Parameter]:
+def _parameters(architecture: Architecture) -> list[click.Parameter]:
     path = click.Path(path_type=Path)
-    default = Request("")
+    default = Request(architecture.name)
     return [
         click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
                      metavar="PATH|NAME|embedded|random",
                      help="The weights: a Hugging Face folder or file, a model's name in the "
-                     "Hugging Face cache or hub, the embedded ones (English; embedded-zh for "
-                     "Chinese), or random ones."),
+                     f"Hugging Face cache or hub, {_shipped(architecture.name)}or random ones."),
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
                      help="An already ported folder or file; by default the weights are ported "
                      "on the fly."),
@@ -76,9 +79,9 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      "proposed."),
         click.Option(["--config", "config_file"], type=path, metavar="FILE",
                      help="config.json for random weights, or for a file that lies without one."),
-        click.Option(["--size"], type=click.Choice(sizes),
+        click.Option(["--size"], type=click.Choice(tuple(architecture.sizes)),
                      help="Size of random weights.  [default: tiny]"),
-        click.Option(["--head"], type=click.Choice(heads),
+        click.Option(["--head"], type=click.Choice(tuple(architecture.heads)),
                      help="The head; by default the checkpoint's."),
         click.Option(["--inputs"], type=path, metavar="FILE",
                      help="Inputs: .npz or .safetensors arrays, or .txt with one text a line; by "
@@ -103,6 +106,10 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
                      "oracle and the noise floor]"),
         click.Option(["--atol"], type=float, help="Absolute tolerance, instead of a policy."),
         click.Option(["--rtol"], type=float, help="Relative tolerance, instead of a policy."),
+        click.Option(["--accept"], type=click.Choice(tuple(DEPARTURES)), multiple=True,
+                     help="Judge the candidate against the network with this kernel of its "
+                     "platform, a known departure from the definition; everything else is held to "
+                     "the derived tolerance. May be given several times."),
         click.Option(["--emulate"], type=click.Choice(tuple(UNITS)),
                      help="Run no candidate, but predict: the network with the inputs of matrix "
                      "products rounded as this unit does. Never a pass of the device."),
@@ -122,9 +129,18 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--reference-device"], type=DeviceName(), default=default.reference_device,
                      show_default=True, help="The reference's device."),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default=default.dtype,
-                     show_default=True, help="Of weights and computation on both sides."),
+                     show_default=True, help="Of the candidate's weights and computation."),
+        click.Option(["--reference-dtype"], type=click.Choice(DTYPES),
+                     help="Of the reference's.  [default: the candidate's]"),
         click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
                      show_default=True, help="The candidate's mode."),
+        click.Option(["--attention"], type=click.Choice(ATTENTIONS), default=default.attention,
+                     show_default=True, help="The candidate's: the plain formula (eager), or one "
+                     "kernel, whose inside is not captured: sdpa of torch and mindnlp, fused of "
+                     "mindspore (on Ascend)."),
+        click.Option(["--reference-attention"], type=click.Choice((EAGER, SDPA)),
+                     default=default.reference_attention, show_default=True,
+                     help="The reference's."),
         click.Option(["--python"], metavar="PATH",
                      help="The candidate's interpreter.  [default: this one, or the backend's "
                      "own environment (validate env)]"),
@@ -139,6 +155,11 @@ def _parameters(heads: tuple[str, ...], sizes: tuple[str, ...]) -> list[click.Pa
         click.Option(["--report"], type=path, metavar="DIR", help="Write DIR/verdict.json."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Print the verdict line alone."),
     ]  # fmt: skip
+
+
+def _shipped(architecture: str) -> str:
+    names = list(embedded_checkpoints(architecture))
+    return f"those that ship with mindport ({', '.join(names)}), " if names else ""
 
 
 def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
@@ -166,9 +187,8 @@ def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) ->
 @click.option(
     "--checkpoint",
     default=Request.checkpoint,
-    show_default=True,
     metavar="PATH|NAME|embedded|random",
-    help="The weights of the reference.",
+    help="The weights of the reference.  [default: embedded, or random if none are]",
 )
 @click.option(
     "--candidate-checkpoint",

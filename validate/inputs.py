@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from mindport.migrate.architecture import Architecture, Head
 from mindport.migrate.errors import MindportError
+from mindport.migrate.positions import longest_sequence, position_ids
 from mindport.prompts import PromptTokenizer
 
 Arrays = dict[str, np.ndarray]
@@ -160,11 +161,11 @@ def _complete(
     architecture: Architecture,
     config: Mapping[str, Any],
 ) -> Arrays:
-    batch, length = ids.shape
+    length = ids.shape[1]
     arrays = {
         "input_ids": ids.astype(np.int64),
         "attention_mask": real.astype(np.int64),
-        "position_ids": np.tile(np.arange(length, dtype=np.int64), (batch, 1)),
+        "position_ids": position_ids(architecture, config, ids),
     }
     if "token_type_ids" in head.inputs:
         # The second segment starts half-way through each row's real tokens.
@@ -190,16 +191,16 @@ def check_inputs(
         MindportError: For token ids, positions or segments out of range, or an unclear mask.
     """
     ids = inputs["input_ids"]
-    positions = config[architecture.positions]
-    if ids.shape[1] > positions:
+    longest = longest_sequence(architecture, config)
+    if ids.shape[1] > longest:
         raise MindportError(
-            f"{origin}: the sequences have {ids.shape[1]} tokens, but the model has "
-            f"{positions} positions ({architecture.positions}).",
-            f"Use at most --length {positions}, or cut the texts.",
+            f"{origin}: the sequences have {ids.shape[1]} tokens, but the model has {longest} "
+            f"positions ({architecture.positions}).",
+            f"Use at most --length {longest}, or cut the texts.",
         )
     limits = {
         "input_ids": ("vocab_size", config["vocab_size"]),
-        "position_ids": (architecture.positions, positions),
+        "position_ids": (architecture.positions, config[architecture.positions]),
         "token_type_ids": ("type_vocab_size", config.get("type_vocab_size", 1)),
         "attention_mask": ("a mask of zeros and ones", 2),
     }

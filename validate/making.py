@@ -9,6 +9,7 @@ import numpy as np
 from mindport.migrate.architecture import Architecture, network_order
 from mindport.migrate.errors import MindportError
 from mindport.migrate.porting import Prepared
+from mindport.migrate.positions import longest_sequence
 from mindport.prompts import Plan
 from mindport.validate.case import Case, hash_arrays, prompts_folder, save_case
 from mindport.validate.inputs import make_inputs, read_inputs
@@ -33,7 +34,7 @@ def make_case(
     else:
         if request.batch < 1 or (request.length is not None and request.length < 1):
             raise MindportError("--batch and --length must be at least 1.")
-        length = request.length or min(DEFAULT_LENGTH, config[architecture.positions])
+        length = request.length or min(DEFAULT_LENGTH, longest_sequence(architecture, config))
         inputs = make_inputs(
             architecture, head, config, batch=request.batch, length=length, seed=request.seed
         )

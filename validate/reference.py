@@ -8,7 +8,12 @@ from pathlib import Path
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.errors import PlanError
 from mindport.migrate.porting import Prepared, port, prepare
-from mindport.validate.checkpoints import ReferenceChoice, reference_folder
+from mindport.validate.checkpoints import (
+    RANDOM,
+    ReferenceChoice,
+    default_checkpoint,
+    reference_folder,
+)
 from mindport.validate.request import Request
 
 _SHOWN = 3
@@ -38,8 +43,13 @@ def prepare_reference(architecture: Architecture, request: Request, work: Path) 
     )
     folder = reference_folder(architecture, choice, work)
     notices: tuple[str, ...] = ()
+    if request.checkpoint == RANDOM == default_checkpoint(architecture.name):
+        notices = (
+            f"no trained {architecture.title} ships with mindport; these weights are random",
+        )
     if request.allow_missing:
-        folder, notices = _fill(folder, architecture, request.head, work)
+        folder, filled = _fill(folder, architecture, request.head, work)
+        notices += filled
     try:
         prepared = prepare(folder, architecture.name, head=request.head, to="mindspore")
     except PlanError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mindport.validate.checkpoints import EMBEDDED
+from mindport.migrate.errors import MindportError
+from mindport.validate.case import EAGER
+from mindport.validate.checkpoints import default_checkpoint
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Request:
 
     Attributes:
         architecture: ``gpt2``, ``bert`` …
-        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name.
+        checkpoint: ``embedded``, ``embedded-NAME``, ``random``, a path, or a model's name; empty
+            for the embedded weights, or random ones if none of the architecture are embedded.
         candidate_checkpoint: An already ported folder or file; None ports on the fly.
         config_file: ``config.json`` for ``random``, or of weights that lie without one.
         size: A named size for ``random``.
@@ -29,8 +32,11 @@ class Request:
         backend: The candidate's backend.
         device: The candidate's device, as :func:`mindport.validate.devices.parse_device` reads it.
         reference_device: The reference's; its float64 oracle always runs on the CPU.
-        dtype: Of both sides.
+        dtype: Of the candidate.
+        reference_dtype: Of the reference; None takes the candidate's.
         mode: The candidate's mode.
+        attention: How the candidate computes attention, of those that its backend has.
+        reference_attention: The same for the reference.
         python: The candidate's interpreter; None takes this one.
         reference_python: The reference's interpreter.
         prompts: A prompt task's name or file, or None.
@@ -46,12 +52,13 @@ class Request:
         gradients: Whether to compare the loss and the gradient of every parameter too.
         allow_missing: Whether to run both sides with the initial values of what the checkpoint
             lacks.
+        accept: Names of departures of the candidate's platform that are accepted.
         reference_capture: A recorded reference to be used instead of a run.
         candidate_capture: The same for the candidate.
     """
 
     architecture: str
-    checkpoint: str = EMBEDDED
+    checkpoint: str = ""
     candidate_checkpoint: Path | None = None
     config_file: Path | None = None
     size: str | None = None
@@ -67,7 +74,10 @@ class Request:
     device: str = "CPU"
     reference_device: str = "CPU"
     dtype: str = "float32"
+    reference_dtype: str | None = None
     mode: str = "eager"
+    attention: str = EAGER
+    reference_attention: str = EAGER
     python: str | None = None
     reference_python: str | None = None
     prompts: str | None = None
@@ -81,6 +91,26 @@ class Request:
     candidate: str | None = None
     taps_file: Path | None = None
     gradients: bool = False
+    accept: tuple[str, ...] = ()
     allow_missing: bool = False
     reference_capture: Path | None = None
     candidate_capture: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Say which weights are meant where none are named."""
+        if not self.checkpoint:
+            object.__setattr__(self, "checkpoint", default_checkpoint(self.architecture))
+
+
+def check_dtypes(request: Request) -> None:
+    """Raise if a request needs both sides in one dtype, and they are in two.
+
+    Raises:
+        MindportError: For gradients: what rounding does to them is measured, in one dtype.
+    """
+    if request.gradients and request.reference_dtype not in (None, request.dtype):
+        raise MindportError(
+            f"The tolerance of gradients is measured in one dtype, and the reference's "
+            f"({request.reference_dtype}) is not the candidate's ({request.dtype}).",
+            "Leave out --gradients or --reference-dtype.",
+        )

@@ -14,7 +14,7 @@ from mindport.validate.prompting.cli import compare, run
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mindport")
 def main() -> None:
-    """Port GPT-2 and BERT from PyTorch to MindSpore, and prove that the port is right."""
+    """Port language models from PyTorch to MindSpore, and prove that the port is right."""
 
 
 # These run models, and `prompts` itself knows nothing of backends.

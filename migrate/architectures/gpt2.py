@@ -168,6 +168,13 @@ ARCHITECTURE = Architecture(
         Buffer("h.{i}.attn.bias", "the causal mask; the network builds it"),
         Buffer("h.{i}.attn.masked_bias", "the mask's fill value; the network has it"),
     ),
+    cells={
+        "block": "h.{i}",
+        "attention": f"{_ATTENTION}.attention",
+        "activation": f"{_MLP}.act",
+        "embeddings-dropout": "drop",
+        "mlp-dropout": f"{_MLP}.dropout",
+    },
     sizes={
         "tiny": {"vocab_size": 512, "n_positions": 64, "n_embd": 64, "n_layer": 4, "n_head": 4},
         "base": {
@@ -175,6 +182,13 @@ ARCHITECTURE = Architecture(
             "n_positions": 1024,
             "n_embd": 768,
             "n_layer": 12,
+            "n_head": 12,
+        },
+        "distil": {  # DistilGPT2
+            "vocab_size": 50257,
+            "n_positions": 1024,
+            "n_embd": 768,
+            "n_layer": 6,
             "n_head": 12,
         },
         "medium": {

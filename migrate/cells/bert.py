@@ -7,7 +7,7 @@ MindSpore's spelling: ``bert.encoder.layer.0.attention.output.LayerNorm.gamma``,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import mindspore
 import numpy as np
@@ -107,10 +107,11 @@ class BertModel(PretrainedModel):
     architecture = "bert"
     head = "none"
     outputs: tuple[str, ...] = ("last_hidden_state", "pooler_output")
+    embeddings_class: ClassVar[type[nn.Cell]] = BertEmbeddings
 
     def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = BertEmbeddings(self.config)
+        self.embeddings = self.embeddings_class(self.config)
         self.encoder = BertEncoder(self.config)
         self.pooler = BertPooler(self.config) if add_pooling_layer else None
         if not add_pooling_layer:

@@ -21,11 +21,13 @@ class Sizes:
         layers: How many blocks there are.
         heads: How many attention heads each has.
         width: Of the hidden states.
+        positions: How many tokens a sequence may have.
     """
 
     layers: int
     heads: int
     width: int
+    positions: int
 
 
 def as_tensor(value: Any) -> Any:
@@ -65,10 +67,10 @@ def check_inputs(
         if inputs["cache_position"] is None:
             raise MindportError("past_key_values needs cache_position, the row to write to.")
         first, keys = int(inputs["cache_position"]), inputs["past_key_values"][0][0].shape[2]
-    if not 0 <= first <= min(keys, limits["position_ids"]) - seq:
+    if not 0 <= first <= min(keys, sizes.positions) - seq:
         raise MindportError(
             f"{seq} tokens from position {first} on do not fit: there are "
-            f"{limits['position_ids']} positions"
+            f"{sizes.positions} positions"
             + (f" and {keys} rows in the cache." if keys != seq or first else "."),
             "Shorten the input.",
         )

@@ -25,6 +25,7 @@ class Sizes:
         width: Width of an embedding.
         positions: The most tokens of an input.
         vocabulary: Rows of the embedding table.
+        first_position: What the network calls the position of a sequence's first token.
     """
 
     layers: int
@@ -33,6 +34,7 @@ class Sizes:
     width: int
     positions: int
     vocabulary: int
+    first_position: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,8 @@ class LearningBatch:
     Attributes:
         input_ids: int64 (batch, seq); at a slot any id, which is not read.
         attention_mask: int64 (batch, seq), 1 on real tokens and slots.
-        position_ids: int64 (batch, seq), 0, 1, 2, …; a learned prefix takes no position.
+        position_ids: int64 (batch, seq), 0, 1, 2, …, which a network counts on from its first
+            position; a learned prefix takes no position.
         token_type_ids: int64 (batch, seq), zeros.
         slots: int64 (batch, n), where the learned vectors stand; n is 0 for a plain prompt.
         rows: int64 (batch,), the position whose logits hold the answer.

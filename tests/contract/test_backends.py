@@ -9,8 +9,9 @@ import pytest
 
 from mindport.migrate.architecture import network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, PlanError
 from mindport.migrate.porting import port, prepare
@@ -26,7 +27,6 @@ RUNS = [(name, mode) for name in backend_names() for mode in load_backend(name).
 
 OWN, EMULATED = "cell", "emulated"
 PORTS = Path(__file__).parents[1] / "validate" / "ports"
-ATTENTION = {"gpt2": "h.{i}.attn.attention", "bert": "encoder.layer.{i}.attention.self.attention"}
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def weights(checkpoint, tmp_path):
             lacking = tmp_path / "lacking"
             lacking.mkdir()
             (lacking / "config.json").write_bytes((folder / "config.json").read_bytes())
-            items = [(n, tensors[n]) for n in storage_order(infos)]
-            write_safetensors(lacking / "model.safetensors", items, infos, {"format": "pt"})
+            layout = safetensors_layout(infos, {"format": "pt"})
+            write_arrays(lacking / "model.safetensors", layout, tensors.__getitem__)
             folder = lacking
         return folder
 
@@ -64,9 +64,10 @@ def open_session(backend, folder, case, mode="eager", dtype="float32", device="C
     pytest.importorskip(load_backend(backend).FRAMEWORK)
     own = {}
     if backend == OWN:  # a user's port: here a factory of our own networks, whose names are known
-        prefix = load_architecture(case.architecture).heads[case.head].prefix
+        described = load_architecture(case.architecture)
+        prefix = described.heads[case.head].prefix
         own = {"factory": str(PORTS / "ours.py:build"), "taps_file": str(folder / "taps.yaml")}
-        attention = f"{prefix}{ATTENTION[case.architecture]}"
+        attention = f"{prefix}{described.cells['attention']}"
         (folder / "taps.yaml").write_text(
             f"block.{{i}}.scores: {{cell: '{attention}', index: 1}}\n"
             f"block.{{i}}.weights: {{cell: '{attention}', index: 2}}\n"
@@ -111,7 +112,9 @@ def test_every_head(backend, mode, every_head, weights):
 
     if described.heads[head].prompts:
         positions = np.array([[0], [5], [3]])
-        answered, past = session.prompt_model().answer(inputs, positions)
+        # A prompt counts positions from 0, whatever the network does.
+        plain = {**inputs, "position_ids": np.tile(np.arange(12), (3, 1))}
+        answered, past = session.prompt_model().answer(plain, positions)
         assert past is None
         assert answered.shape == (3, 1, config["vocab_size"])
         rows, positions = answered[:, 0], positions[:, 0]

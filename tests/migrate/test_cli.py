@@ -79,7 +79,8 @@ def test_refusal_writes_its_problems_into_the_report(migrate, checkpoint, tmp_pa
         (("gpt2", "{source}", "x", "--to", "torch"), "in torch's layout already"),
         (("gpt2", "{source}", "{out}", "--report", "/no/such/r"), "cannot be written"),
         (("bert", "{source}", "x"), "model_type 'gpt2'"),
-        (("roberta", "{source}", "x"), "No such command"),
+        (("roberta", "{source}", "x"), "model_type 'gpt2'"),
+        (("robberta", "{source}", "x"), "No such command"),
         (("gpt2", "{source}", "x", "--head", "mlm"), "Invalid value"),
     ],
 )

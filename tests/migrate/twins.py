@@ -32,6 +32,26 @@ TINY: dict[str, dict[str, Any]] = {
         "pad_token_id": 3,
         "num_labels": 3,
     },
+    "roberta": {
+        "vocab_size": 97,
+        "max_position_embeddings": 36,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "pad_token_id": 3,
+        "num_labels": 3,
+    },
+    "distilbert": {
+        "vocab_size": 97,
+        "max_position_embeddings": 32,
+        "dim": 64,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 128,
+        "pad_token_id": 3,
+        "num_labels": 3,
+    },
 }
 HEADS = [(name, head) for name in TINY for head in load_architecture(name).heads]
 
@@ -67,11 +87,10 @@ def torch_model(name: str, head: str, seed: int = 0, **config: Any) -> Any:
     settings = {**TINY[name], **config}
     if head == "question-answering":
         settings["num_labels"] = 2  # begin and end
-    config_class = {"gpt2": transformers.GPT2Config, "bert": transformers.BertConfig}[name]
     class_name = load_architecture(name).heads[head].class_name
     # Layer norm scales of 1 and biases of 0 would hide that one was taken for another.
     model = getattr(transformers, class_name)._from_config(
-        config_class(**settings), attn_implementation="eager"
+        transformers.AutoConfig.for_model(name, **settings), attn_implementation="eager"
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -116,7 +135,7 @@ def mindspore_twin(model: Any, name: str, head: str) -> Any:
 
 
 def inputs_of(name: str, seed: int = 0, batch: int = 3, seq: int = 9) -> dict[str, np.ndarray]:
-    """Return ids with padding on the right, mask, and for BERT two segments."""
+    """Return ids with padding on the right, mask, and two segments where there are any."""
     random = np.random.default_rng(seed)
     ids = random.integers(5, 97, (batch, seq))
     mask = np.ones_like(ids)
@@ -124,6 +143,6 @@ def inputs_of(name: str, seed: int = 0, batch: int = 3, seq: int = 9) -> dict[st
         mask[row, seq - row :] = 0
     ids[mask == 0] = 3
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if name == "bert":
+    if "token_type_ids" in load_architecture(name).heads["none"].inputs:
         inputs["token_type_ids"] = (np.arange(seq) >= seq // 2).astype(int) * mask
     return inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,34 @@ def wordpiece_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *".,:!'[]<>|", *letters]
     vocab += [f"##{letter}" for letter in letters] + [word.lower() for word in WORDS] + ["mask"]
     (folder / "vocab.txt").write_text("\n".join(vocab) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def masked_bpe_folder(tmp_path_factory: pytest.TempPathFactory, bpe_folder: Path) -> Path:
+    """The same byte-level BPE with RoBERTa's special tokens, and as its folders, unnamed."""
+    folder = tmp_path_factory.mktemp("masked-bpe")
+    content = json.loads((bpe_folder / "tokenizer.json").read_text())
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    words = sorted(content["model"]["vocab"], key=content["model"]["vocab"].get)
+    vocab = {word: index for index, word in enumerate([*special, *words[1:], "<mask>"])}
+    content["model"]["vocab"] = vocab
+    content["added_tokens"] = [
+        {
+            "id": vocab[token],
+            "content": token,
+            "single_word": False,
+            "lstrip": token == "<mask>",
+            "rstrip": False,
+            "normalized": token == "<mask>",
+            "special": True,
+        }
+        for token in (*special, "<mask>")
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    shutil.copy(bpe_folder / "merges.txt", folder)
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 512}')
     return folder
 
 

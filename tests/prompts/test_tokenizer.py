@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mindport.migrate.errors import CheckpointError, MindportError
 from mindport.prompts import PromptTokenizer
+from mindport.prompts.encode import PromptEncoder
 
 
 @pytest.fixture
@@ -54,6 +55,30 @@ def test_vocab_and_merges_are_the_same_tokenizer(bpe, bpe_folder, tmp_path):
     assert (other.pad_id, other.vocab_size) == (bpe.pad_id, bpe.vocab_size)
     for text in ("the film was good", " 好 \n\n x", "<|endoftext|> it's"):
         assert other.encode(text) == bpe.encode(text)
+
+
+@pytest.mark.parametrize("kept", ["tokenizer.json", "vocab.json merges.txt"])
+def test_byte_bpe_with_a_mask(masked_bpe_folder, bpe, tmp_path, kept):
+    for name in ("tokenizer_config.json", *kept.split()):
+        shutil.copy(masked_bpe_folder / name, tmp_path)
+    tokenizer = PromptTokenizer.from_folder(tmp_path)
+    assert tokenizer.family == "byte-bpe"
+    special = tokenizer.cls_id, tokenizer.pad_id, tokenizer.sep_id, tokenizer.mask_id
+    assert special == (0, 1, 2, tokenizer.vocab_size - 1)
+    for text in ("the film was good", "<mask> it's <s>"):  # names of special tokens are text
+        assert tokenizer.pieces(tokenizer.encode(text)) == bpe.pieces(bpe.encode(text))
+        assert not {*special} & {*tokenizer.encode(text)}
+
+
+def test_a_cloze_prompt_gives_the_space_to_the_mask(masked_bpe_folder, task, data):
+    """As RoBERTa was trained: its mask takes the space before it along."""
+    tokenizer = PromptTokenizer.from_folder(masked_bpe_folder)
+    encoder = PromptEncoder(
+        task.templates["cloze"], task.verbalizer, tokenizer, shape="cloze", max_length=64
+    )
+    prompt = encoder.encode(data[0])
+    assert "".join(tokenizer.pieces(prompt.ids)) == "<s>It was<mask> . the film was good</s>"
+    assert prompt.rows == (3,)
 
 
 def test_case_follows_the_settings(wordpiece_folder, tmp_path):

@@ -41,6 +41,24 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
         "intermediate_size": 64,
         "pad_token_id": 95,
     },
+    "roberta": {
+        "vocab_size": 96,
+        "max_position_embeddings": 42,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "pad_token_id": 1,
+    },
+    "distilbert": {
+        "vocab_size": 96,
+        "max_position_embeddings": 40,
+        "dim": 32,
+        "n_layers": 3,
+        "n_heads": 4,
+        "hidden_dim": 64,
+        "pad_token_id": 95,
+    },
 }
 TORCH = Identity("torch", "torch", "2", "CPU", "float32", "eager", "eager")
 MINDSPORE = replace(TORCH, backend="mindspore", framework="mindspore")

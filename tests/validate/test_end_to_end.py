@@ -21,7 +21,9 @@ from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.config import read_config_file
 from mindport.migrate.porting import port, prepare
 from mindport.validate import embedded_checkpoint
+from mindport.validate.checkpoints import embedded_checkpoints
 from mindport.validate.cli import main
+from tests.reborn import as_distilbert, as_roberta
 
 pytestmark = [
     pytest.mark.torch,
@@ -31,25 +33,44 @@ pytestmark = [
 ]
 
 
-def tap_names(name, detail=True):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return trained weights of an architecture: embedded, or the embedded BERT renamed."""
+    folder = tmp_path_factory.mktemp("trained")
+    reborn = {"roberta": as_roberta, "distilbert": as_distilbert}
+
+    def find(name):
+        if name not in reborn:
+            return embedded_checkpoint(name)
+        return folder / name if (folder / name).exists() else reborn[name](folder / name)
+
+    return find
+
+
+def tap_names(name, folder=None, detail=True):
     """Return the taps of an embedded model with its default head, in network order."""
     architecture = load_architecture(name)
     head = architecture.heads[architecture.default_head]
-    config = read_config_file(embedded_checkpoint(name) / "config.json")
+    config = read_config_file((folder or embedded_checkpoint(name)) / "config.json")
     taps = network_order(head.taps, config[architecture.layers])
     return [tap.name for tap in taps if detail or not tap.detail]
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph"])
-@pytest.mark.parametrize("name", architecture_names())
-def test_embedded_weights_pass_with_their_prompts(validate, name, mode):
-    code, verdict, output = validate(name, "--mode", mode, "--prompts", "sentiment")
+# Each mode, and each architecture; each mode of each that has weights of its own.
+RUNS = [(name, mode) for name in architecture_names() for mode in ("eager", "graph")
+        if embedded_checkpoints(name) or (name == "roberta") == (mode == "graph")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "mode"), RUNS)
+def test_trained_weights_pass_with_their_prompts(validate, trained, name, mode):
+    argv = () if embedded_checkpoints(name) else ("--checkpoint", trained(name))
+    code, verdict, output = validate(name, *argv, "--mode", mode, "--prompts", "sentiment")
     assert (code, verdict["verdict"]) == (0, "pass"), output
     assert verdict["identity"]["reference"]["framework"] == "torch"
     assert verdict["identity"]["candidate"]["framework"] == "mindspore"
     assert verdict["identity"]["candidate"]["mode"] == mode
     assert verdict["policy"]["name"] == "derived"
-    assert [tap["name"] for tap in verdict["taps"]] == tap_names(name)
+    assert [tap["name"] for tap in verdict["taps"]] == tap_names(name, trained(name))
     assert not any(tap["own_fault"] for tap in verdict["taps"])
     assert verdict["diagnosis"] == []
     assert verdict["load"]["candidate"]["missing"] == []
@@ -139,15 +160,16 @@ def test_blocks_alone_pass_and_place_a_fault_by_block(validate, tmp_path):
 
 
 @pytest.mark.parametrize("name", architecture_names())
-def test_ported_folder_and_file_pass(validate, tmp_path, name):
-    source = embedded_checkpoint(name)
+def test_ported_folder_and_file_pass(validate, trained, tmp_path, name):
+    source = trained(name)
+    argv = (name, "--checkpoint", source, "--candidate-checkpoint")
     folder = port(prepare(source, name), tmp_path / "folder")
-    code, verdict, output = validate(name, "--candidate-checkpoint", folder)
+    code, verdict, output = validate(*argv, folder)
     assert (code, verdict["notices"]) == (0, []), output
     ckpt = port(prepare(source, name), tmp_path / "ckpt", file_format="ckpt")
     lone = tmp_path / "lone.ckpt"
     shutil.copyfile(ckpt / "model.ckpt", lone)
-    code, verdict, output = validate(name, "--candidate-checkpoint", lone)
+    code, verdict, output = validate(*argv, lone)
     assert code == 0, output
     assert any("no manifest" in notice for notice in verdict["notices"])
 
@@ -200,7 +222,9 @@ def test_a_body_without_prefix_and_with_buffers(validate, tmp_path, checkpoint):
     [
         (("--device", "ascend:1"), "npu-smi: not on PATH"),
         (("--reference-device", "cuda:0"), "cannot use GPU:0 here"),
-        (("--dtype", "bfloat16"), "no bfloat16 kernels on the CPU"),
+        (("--dtype", "bfloat16"), "cannot compute Gather in bfloat16 on the CPU"),
+        (("--dtype", "bfloat16", "--mode", "graph"), "cannot compute Gather in bfloat16 on the"),
+        (("--attention", "fused"), "no kernel for attention in one piece on the CPU"),
         (("--python", "/no/such/python"), "There is no Python"),
     ],
 )

@@ -45,6 +45,22 @@ TINY = {
         "num_attention_heads": 2,
         "intermediate_size": 64,
     },
+    "roberta": {
+        "vocab_size": 97,
+        "max_position_embeddings": 36,
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    },
+    "distilbert": {
+        "vocab_size": 97,
+        "max_position_embeddings": 32,
+        "dim": 32,
+        "n_layers": 1,
+        "n_heads": 2,
+        "hidden_dim": 64,
+    },
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mindport.migrate.architectures import load_architecture
+from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.migrate.computation import Activate
 from mindport.validate.backend import load_backend
 from mindport.validate.case import Run
 from mindport.validate.formula.validity import valid_elements
@@ -25,6 +26,10 @@ CONFIGS = [
     ("bert", "nsp", {"type_vocab_size": 4, "num_hidden_layers": 1}),
     ("bert", "token-classification", {"num_labels": 5, "num_attention_heads": 8}),
     ("bert", "question-answering", {"intermediate_size": 24, "num_attention_heads": 1}),
+    ("roberta", "mlm", {"tie_word_embeddings": False, "hidden_act": "relu", "pad_token_id": 5}),
+    ("roberta", "none", {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3, "type_vocab_size": 1}),
+    ("distilbert", "mlm", {"tie_word_embeddings": False, "activation": "relu"}),
+    ("distilbert", "sequence-classification", {"activation": "gelu_new", "num_labels": 5}),
 ]
 EXACT = 1e-12
 
@@ -78,7 +83,9 @@ def test_a_row_without_padding_id(small_checkpoint, small):
 
 
 def test_every_choice_of_activation_is_covered():
-    for name, field in (("gpt2", "activation_function"), ("bert", "hidden_act")):
+    for name in architecture_names():
+        steps = load_architecture(name).heads["none"].steps
+        field = next(s.operation.field for s in steps if isinstance(s.operation, Activate))
         (described,) = [f for f in load_architecture(name).fields if f.name == field]
         tried = {config.get(field) for a, _, config in CONFIGS if a == name} - {None}
         assert tried | {described.default} == set(described.allowed)

@@ -97,7 +97,7 @@ class MindSporeLearnable:
         arrays = {
             "vectors": fill_slots(self._table, batch, learned),
             "mask": batch.attention_mask,
-            "positions": batch.position_ids,
+            "positions": batch.position_ids + self.sizes.first_position,
             "rows": batch.rows[:, None],
             "columns": batch.words.columns,
             "weights": np.ascontiguousarray(batch.words.weights.T),

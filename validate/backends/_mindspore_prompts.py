@@ -15,6 +15,7 @@ import numpy as np
 from mindport.migrate.architecture import Head
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.errors import MindportError
+from mindport.migrate.positions import first_position, longest_sequence
 from mindport.validate.backends._mindspore_run import to_numpy, to_tensors
 from mindport.validate.backends._prompts import inputs_of, require_cache
 
@@ -51,7 +52,9 @@ class MindSporePrompts:
     def __init__(self, mindspore: Any, network: Any, head: Head) -> None:
         self._mindspore, self._network, self._head = mindspore, network, head
         self._logits = head.output_of("logits")
-        self._limit: int = vars(network.config)[load_architecture(network.architecture).positions]
+        described, config = load_architecture(network.architecture), vars(network.config)
+        self._first = first_position(described, config)
+        self._limit = longest_sequence(described, config)
 
     def answer(
         self, inputs: Mapping[str, np.ndarray], positions: np.ndarray, past: Filled | None = None
@@ -61,7 +64,7 @@ class MindSporePrompts:
         Raises:
             MindportError: If there is a cache and the network cannot go on from it, or it is full.
         """
-        fed = {**inputs_of(self._head, inputs), "logits_at": positions}
+        fed = {**inputs_of(self._head, inputs, self._first), "logits_at": positions}
         if past is None:
             output = self._network(**to_tensors(self._mindspore, fed))
             return to_numpy(self._mindspore, output[self._logits]), None

@@ -35,10 +35,11 @@ class RecomputedPrompts:
     Args:
         forward: Returns all logits, float32 (batch, seq, vocab), for int64 inputs (batch, seq).
         head: What the network is.
+        first_position: Of a sequence.
     """
 
-    def __init__(self, forward: Forward, head: Head) -> None:
-        self._forward, self._head = forward, head
+    def __init__(self, forward: Forward, head: Head, first_position: int) -> None:
+        self._forward, self._head, self._first = forward, head, first_position
 
     def answer(
         self, inputs: Mapping[str, np.ndarray], positions: np.ndarray, past: Any = None
@@ -48,7 +49,7 @@ class RecomputedPrompts:
         Raises:
             MindportError: If there is a past and what follows would change it.
         """
-        fed = inputs_of(self._head, inputs)
+        fed = inputs_of(self._head, inputs, self._first)
         if past is None:
             return _rows(self._forward(fed), positions), None
         require_cache(self._head)

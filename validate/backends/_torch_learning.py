@@ -78,11 +78,9 @@ class TorchLearnable:
 
     def _label_logits(self, batch: LearningBatch, vectors: Any, prefix: Any) -> Any:
         device = vectors.device
-        fed = {
-            name: self._torch.from_numpy(getattr(batch, name)).to(device)
-            for name in self._head.inputs
-            if name != "input_ids"
-        }
+        arrays = {n: getattr(batch, n) for n in self._head.inputs if n != "input_ids"}
+        arrays["position_ids"] = arrays["position_ids"] + self.sizes.first_position
+        fed = {name: self._torch.from_numpy(a).to(device) for name, a in arrays.items()}
         rows = self._torch.from_numpy(batch.rows).to(device)
         with self._answer_rows(rows), self._prefixed(prefix):
             output = self._model(inputs_embeds=vectors, return_dict=True, **fed)

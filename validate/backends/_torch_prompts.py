@@ -21,12 +21,14 @@ class TorchPrompts:
         torch: The module torch.
         model: A ``transformers`` model, in evaluation mode.
         head: Its description.
+        first_position: Of a sequence.
     """
 
     any_width = True
 
-    def __init__(self, torch: Any, model: Any, head: Head) -> None:
+    def __init__(self, torch: Any, model: Any, head: Head, first_position: int) -> None:
         self._torch, self._model, self._head = torch, model, head
+        self._first = first_position
         self._logits = head.output_of("logits")
         self._projection = model.get_submodule(head.projection)
 
@@ -45,7 +47,8 @@ class TorchPrompts:
             require_cache(self._head)
             # It grows in place, and what the caller holds must not.
             options["past_key_values"] = past = self._selected(past, None)
-        tensors = {n: self._tensor(a) for n, a in inputs_of(self._head, inputs).items()}
+        fed = inputs_of(self._head, inputs, self._first)
+        tensors = {name: self._tensor(array) for name, array in fed.items()}
         with self._torch.inference_mode(), self._rows_alone(self._tensor(positions)):
             output = self._model(**tensors, **options, return_dict=True)
         rows: np.ndarray = getattr(output, self._logits).float().cpu().numpy()

@@ -19,6 +19,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import MindportError
+from mindport.migrate.positions import first_position
 from mindport.validate.backend import LoadReport
 from mindport.validate.backends._mindspore_hooks import Listener, cells_of, observe
 from mindport.validate.backends._mindspore_run import (
@@ -28,7 +29,7 @@ from mindport.validate.backends._mindspore_run import (
     to_tensors,
 )
 from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, Case, Run
 from mindport.validate.formula.weights import ROUNDED
 from mindport.validate.own.anchors import Layout, block_elements
 from mindport.validate.own.calling import Call, find_outputs, harmful_omissions, match_inputs
@@ -41,6 +42,7 @@ from mindport.validate.own.shapes import Shape, conforms, matrix_sizes, tap_shap
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
 MODES = ("eager",)
+ATTENTIONS = (EAGER,)  # whatever the network has of its own
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -133,7 +135,8 @@ class CellSession:
 
         What a network of the user's own calls its cache is not known, so it does without.
         """
-        return RecomputedPrompts(self._logits, self._head)
+        first = first_position(self._architecture, self._config)
+        return RecomputedPrompts(self._logits, self._head, first)
 
     def _logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return float32 (batch, seq, vocab)."""

@@ -16,9 +16,10 @@ import numpy as np
 from mindport.migrate.computation import Score, Step
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.migrate.porting import Prepared, prepare
+from mindport.migrate.positions import first_position
 from mindport.validate.backend import Identity, LoadReport
 from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
-from mindport.validate.case import Case, Run, emulated
+from mindport.validate.case import EAGER, Case, Run, emulated
 from mindport.validate.emulation.formats import Format
 from mindport.validate.emulation.units import DTYPE, UNITS, Unit, find_unit
 from mindport.validate.formula.operations import evaluate
@@ -27,6 +28,7 @@ from mindport.validate.network import Network, describe_network
 FRAMEWORK = "numpy"
 DIALECT = "torch"
 MODES = ("eager",)
+ATTENTIONS = (EAGER,)
 
 
 def open_session(run: Run, case: Case) -> EmulatedSession:
@@ -91,8 +93,12 @@ class EmulatedSession:
 
     def prompt_model(self) -> RecomputedPrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
-        head = self._prepared.plan.head
-        return RecomputedPrompts(lambda inputs: self._run(inputs, ("logits",))["logits"], head)
+        plan = self._prepared.plan
+        return RecomputedPrompts(
+            lambda inputs: self._run(inputs, ("logits",))["logits"],
+            plan.head,
+            first_position(plan.architecture, plan.config),
+        )
 
     def _run(
         self, inputs: Mapping[str, np.ndarray], wanted: tuple[str, ...]

@@ -14,6 +14,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import network_steps, position_axes
 from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError
+from mindport.migrate.positions import first_position, longest_sequence
 from mindport.validate.backend import GradientRun, Identity, require
 from mindport.validate.backends._torch_device import (
     KINDS,
@@ -24,10 +25,14 @@ from mindport.validate.backends._torch_device import (
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_learning import TorchLearnable
-from mindport.validate.backends._torch_loading import load_model, report_loading
+from mindport.validate.backends._torch_loading import (
+    load_model,
+    report_loading,
+    use_attention,
+)
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, SDPA, Case, Run
 from mindport.validate.determinism import make_torch_repeatable, settings_in_force
 from mindport.validate.devices import parse_device
 from mindport.validate.learning.network import network_sizes, no_words
@@ -35,8 +40,7 @@ from mindport.validate.learning.network import network_sizes, no_words
 FRAMEWORK = "torch"
 DIALECT = "torch"
 MODES = ("eager",)
-# The plain formula, the one that other frameworks write down too.
-_ATTENTION = "eager"
+ATTENTIONS = (EAGER, SDPA)
 
 
 def open_session(run: Run, case: Case) -> TorchSession:
@@ -50,7 +54,7 @@ def open_session(run: Run, case: Case) -> TorchSession:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     head = load_architecture(case.architecture).heads[case.head]
-    model, info = load_model(transformers, torch, run, head, _ATTENTION)
+    model, info = load_model(transformers, torch, run, head)
     return TorchSession(torch, model.eval().to(place), info, run, case, head)
 
 
@@ -65,6 +69,8 @@ class TorchSession:
         architecture = load_architecture(case.architecture)
         self.layers: int = config[architecture.layers]
         self._sizes = network_sizes(architecture, head, config) if head.prompts else None
+        self._first = first_position(architecture, config)
+        longest = longest_sequence(architecture, config)
         pad = config.get("pad_token_id")
         asked = set(case.taps)
         self._taps = [tap for tap in network_order(head.taps, self.layers) if tap.name in asked]
@@ -74,7 +80,7 @@ class TorchSession:
             self.forward,
             position_axes(tuple(network_steps(head.steps, self.layers))),
             # Without a pad_token_id the head would take padding for the last token.
-            0 if head.pools_last_token and pad is None else config[architecture.positions],
+            0 if head.pools_last_token and pad is None else longest,
             pad or 0,
         )
         self._gradients = Gradients(
@@ -82,7 +88,7 @@ class TorchSession:
             model,
             head,
             run.dtype,
-            config[architecture.positions],
+            longest,
             config.get("pad_token_id"),
         )
         parameter = next(model.parameters())
@@ -121,8 +127,10 @@ class TorchSession:
     def oracle(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run in float64; see :class:`mindport.validate.backend.ReferenceSession`.
 
-        The model stays in float64 afterwards: ask for everything else first.
+        Always by the plain formula, which is the one that shows all taps. The model stays so
+        afterwards: ask for everything else first.
         """
+        use_attention(self._model, EAGER)
         self._model.to("cpu").double()
         return {name: tensor.numpy() for name, tensor in self._tap(inputs).items()}
 
@@ -163,14 +171,15 @@ class TorchSession:
 
     def prompt_model(self) -> TorchPrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""
-        return TorchPrompts(self._torch, self._model, self._head)
+        return TorchPrompts(self._torch, self._model, self._head, self._first)
 
     def control_model(self, seed: int) -> TorchPrompts:
         """Return a network without training; see :class:`mindport.validate.backend.ControlSession`.
 
         It is drawn by ``transformers``' own rules.
         """
-        return TorchPrompts(self._torch, untrained(self._torch, self._model, seed), self._head)
+        fresh = untrained(self._torch, self._model, seed)
+        return TorchPrompts(self._torch, fresh, self._head, self._first)
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> Any:
         device = next(self._model.parameters()).device

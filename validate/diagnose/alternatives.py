@@ -23,10 +23,11 @@ from mindport.migrate.computation import (
     Softmax,
     Step,
 )
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.diagnose.attention import attention_alternatives
 from mindport.validate.diagnose.projection import projection_alternatives
 from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
-from mindport.validate.formula.activations import ACTIVATIONS, fraction_tanh, gelu_argument
+from mindport.validate.formula.activations import ACTIVATIONS
 from mindport.validate.formula.operations import evaluate, function_of, normed, sum_of
 
 Inputs = Sequence[np.ndarray]
@@ -80,15 +81,17 @@ def _lookup(operation: Lookup, scene: Scene) -> Iterator[Alternative]:
         seq = places.shape[1]
         pad = scene.setting.config.get("pad_token_id") or 0
         lengths = scene.setting.real.sum(1, keepdims=True)
+        last = np.take_along_axis(places, lengths - 1, 1)
         shifted = [(places + n, f"positions are shifted by {n:+d}") for n in (1, 2, -1, -2, 3, -3)]
         others = [
             *shifted,
             (places * 0, "every position is 0"),
-            (seq - 1 - places, "positions run backwards"),
-            (np.maximum(lengths - 1 - places, 0), "positions run backwards from the last token"),
+            (places[:, ::-1], "positions run backwards"),
+            (_backwards(places, lengths), "positions run backwards from the last token"),
             (places + pad + 1, "positions start behind pad_token_id, as RoBERTa's do"),
             (places + seq - lengths, "positions count padding on the left"),
-            (np.minimum(places, lengths - 1), "positions stop at the last token"),
+            (np.minimum(places, last), "positions stop at the last token"),
+            (np.arange(seq) + 0 * places, "positions count from 0, padding included"),
         ]
         yield Alternative("position-offset", "no position is added", without("position_ids"))
         for other, said in others:
@@ -114,8 +117,14 @@ def _lookup(operation: Lookup, scene: Scene) -> Iterator[Alternative]:
     yield Alternative("scaled", "the token embedding is multiplied by sqrt(width)", scaled)
 
 
+def _backwards(places: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the positions of each row's tokens, (batch, seq), from the last to the first."""
+    order = np.maximum(lengths - 1 - np.arange(places.shape[1]), 0)
+    return np.take_along_axis(places, order, 1)
+
+
 def _norm(step: Step, operation: Norm, x: np.ndarray, scene: Scene) -> Iterator[Alternative]:
-    weights, eps = scene.setting.weights, float(scene.setting.config[operation.eps])
+    weights, eps = scene.setting.weights, operation.epsilon(scene.setting.config)
     scale = weights.get(operation.module, Kind.NORM_WEIGHT)
     shift = weights.get(operation.module, Kind.NORM_BIAS)
     unit = normed(x, eps)
@@ -163,12 +172,15 @@ def _over_sequence(x: np.ndarray, eps: float) -> np.ndarray:
 
 def _activate(operation: Activate, x: np.ndarray, scene: Scene) -> Iterator[Alternative]:
     name = function_of(operation, scene.setting)
-    said = "its tanh is the fraction of MindSpore's CPU kernel, up to 1e-4 off near 5"
-    if name == "tanh":
-        yield Alternative("other-activation", said, fraction_tanh(x))
-    if name == "gelu_new":
-        coarse = 0.5 * x * (1 + fraction_tanh(gelu_argument(x)))
-        yield Alternative("other-activation", said, coarse)
+    for departure in DEPARTURES.values():
+        if name in departure.functions and scene.setting.functions[name] is ACTIVATIONS[name]:
+            said = departure.summary
+            if departure.name in scene.acceptable:
+                said += f"; --accept {departure.name} judges everything else"
+            yield Alternative("other-activation", said, departure.functions[name](x))
+    if scene.setting.functions[name] is not ACTIVATIONS[name]:
+        said = f"{name} as it is defined, not as the accepted departure has it"
+        yield Alternative("other-activation", said, ACTIVATIONS[name](x))
     for other, function in ACTIVATIONS.items():
         if other != name:
             yield Alternative("other-activation", f"{other} instead of {name}", function(x))

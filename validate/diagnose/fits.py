@@ -142,7 +142,7 @@ def _norm(
     weights = scene.setting.weights
     scale = weights.get(operation.module, Kind.NORM_WEIGHT)
     shift = weights.get(operation.module, Kind.NORM_BIAS)
-    eps = float(scene.setting.config[operation.eps])
+    eps = operation.epsilon(scene.setting.config)
     centred = x - x.mean(-1, keepdims=True)
     variance = np.mean(centred * centred, -1)
     # found - shift = scale * centred / sqrt(variance + eps): each row gives an eps.

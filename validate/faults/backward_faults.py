@@ -27,15 +27,15 @@ def _stop(site: NetworkSite, value: Any) -> Any:
 
 def _detach_first_residual(site: NetworkSite) -> None:
     rewire(
-        gpt2={"residual": lambda v: _stop(site, v["previous"]) + v["attention"]},
-        bert={"residual": lambda v: v["projection"] + _stop(site, v["previous"])},
+        pre_norm={"residual": lambda v: _stop(site, v["previous"]) + v["attention"]},
+        post_norm={"residual": lambda v: v["projection"] + _stop(site, v["previous"])},
     )(site)
 
 
 def _detach_second_residual(site: NetworkSite) -> None:
     rewire(
-        gpt2={"output": lambda v: _stop(site, v["residual"]) + v["mlp"]},
-        bert={"sum": lambda v: v["mlp"] + _stop(site, v["attention"])},
+        pre_norm={"output": lambda v: _stop(site, v["residual"]) + v["mlp"]},
+        post_norm={"sum": lambda v: v["mlp"] + _stop(site, v["attention"])},
     )(site)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mindport.validate.faults import held_out_changes as own
+from mindport.validate.faults import needs
 from mindport.validate.faults import network_changes as changes
 from mindport.validate.faults.fault import (
     CONTEXT,
@@ -64,7 +65,7 @@ HELD_OUT_ATTENTION: tuple[Fault, ...] = (
                 padding | later | np.eye(later.shape[-1], dtype=bool)
             )
         ),
-        architectures=("gpt2",),
+        needs=needs.causal,
     ),
     Fault(
         "causal-mask-turned-round",
@@ -73,7 +74,7 @@ HELD_OUT_ATTENTION: tuple[Fault, ...] = (
         "network",
         SCORES,
         changes.change_mask(lambda padding, later: changes.hide(padding | later.swapaxes(2, 3))),
-        architectures=("gpt2",),
+        needs=needs.causal,
     ),
     Fault(
         "padding-mask-shifted",

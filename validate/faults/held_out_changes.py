@@ -11,7 +11,7 @@ from mindport.migrate.dialect import MINDSPORE
 from mindport.migrate.expected import expected_parameters
 from mindport.validate.faults.fault import EMBEDDINGS, KEY, QUERY, VALUE
 from mindport.validate.faults.network import NetworkSite
-from mindport.validate.faults.rewiring import rewire
+from mindport.validate.faults.rewiring import Becomes, rewire
 from mindport.validate.faults.rounding import keep_bits
 from mindport.validate.faults.weights import WeightSite
 
@@ -164,8 +164,8 @@ def round_sum(site: NetworkSite) -> None:
     """Keep the residual stream in as many bits as the severity says."""
     of_tensor = site.on_arrays(lambda x: keep_bits(x, int(site.amount)))
     rewire(
-        gpt2={"residual": lambda v: of_tensor(v["previous"] + v["attention"])},
-        bert={"residual": lambda v: of_tensor(v["previous"] + v["projection"])},
+        pre_norm={"residual": lambda v: of_tensor(v["previous"] + v["attention"])},
+        post_norm={"residual": lambda v: of_tensor(v["previous"] + v["projection"])},
     )(site)
 
 
@@ -182,36 +182,18 @@ def round_weights_of_attention(weights: np.ndarray) -> np.ndarray:
     return keep_bits(weights, 7)
 
 
-def move_second_norm(site: NetworkSite) -> None:
-    """Norm after the feed-forward half instead of before it, or before instead of after."""
-    block = site.cell("block")
-    moved = _late_norm_gpt2 if site.architecture.name == "gpt2" else _early_norm_bert
-    site.replace(block, moved(block))
-
-
-def _late_norm_gpt2(block: Any) -> Any:
-    def construct(hidden: Any, bias: Any, past: Any = None, source: Any = None) -> Any:
-        norm_1 = block.ln_1(hidden)
-        attention, present, inner = block.attn(norm_1, bias, past, source)
-        residual = hidden + attention
-        mlp, up, activation = block.mlp(residual)
-        norm_2 = block.ln_2(mlp)
-        output = residual + norm_2
-        taps = (norm_1, *inner, attention, residual, norm_2, up, activation, mlp, output)
-        return output, present, taps
-
-    return construct
-
-
-def _early_norm_bert(block: Any) -> Any:
-    def construct(hidden: Any, bias: Any) -> Any:
-        attention, inner = block.attention(hidden, bias)
-        activation, up = block.intermediate(block.output.LayerNorm(attention))
-        mlp = block.output.dense(activation)
-        output = attention + mlp
-        return output, (*inner, up, activation, mlp, output, output)
-
-    return construct
+# Norm after the feed-forward half instead of before it, or before instead of after.
+move_second_norm = rewire(
+    pre_norm={
+        "up": lambda v: v["residual"],
+        "norm_2": lambda v: v["mlp"],
+        "output": lambda v: v["residual"] + v["norm_2"],
+    },
+    post_norm={
+        "up": lambda v: v.apply("output", v["attention"]),
+        "output": Becomes(lambda v: v["sum"]),
+    },
+)
 
 
 def read_last_token(site: NetworkSite) -> None:

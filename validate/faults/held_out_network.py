@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mindport.validate.faults import held_out_changes as own
+from mindport.validate.faults import needs
 from mindport.validate.faults import network_changes as changes
 from mindport.validate.faults.fault import (
     ACTIVATION,
@@ -12,7 +13,10 @@ from mindport.validate.faults.fault import (
     EMBEDDINGS,
     FIRST_NORM,
     FIRST_SUM,
+    MLP_READ,
     OUTER_NORM,
+    POST_NORM,
+    PRE_NORM,
     SECOND_NORM,
     SECOND_SUM,
     UP,
@@ -112,7 +116,7 @@ HELD_OUT_NETWORK: tuple[Fault, ...] = (
         "the second norm stands after its branch instead of before, or before instead of after",
         "norm-placement",
         "network",
-        {"gpt2": "block.{i}.norm_2", "bert": "block.{i}.up"},
+        MLP_READ,
         own.move_second_norm,
     ),
     Fault(
@@ -150,7 +154,7 @@ HELD_OUT_NETWORK: tuple[Fault, ...] = (
         EMBEDDINGS,
         own.leave_table_out("token_type_ids"),
         per_block=False,
-        architectures=("bert",),
+        needs=needs.token_types,
     ),
     Fault(
         "embeddings-scaled",
@@ -167,17 +171,17 @@ HELD_OUT_NETWORK: tuple[Fault, ...] = (
         "missing-residual",
         "network",
         SECOND_SUM,
-        rewire(gpt2={"output": lambda v: v["mlp"]}, bert={"sum": lambda v: v["mlp"]}),
+        rewire(pre_norm={"output": lambda v: v["mlp"]}, post_norm={"sum": lambda v: v["mlp"]}),
     ),
     Fault(
         "residual-on-other-side-of-norm",
         "a residual is taken on the other side of the norm",
         "other-input",
         "network",
-        {"gpt2": "block.{i}.residual", "bert": "block.{i}.sum"},
+        {PRE_NORM: "block.{i}.residual", POST_NORM: "block.{i}.sum"},
         rewire(
-            gpt2={"residual": lambda v: v["norm_1"] + v["attention"]},
-            bert={"sum": lambda v: v["residual"] + v["mlp"]},
+            pre_norm={"residual": lambda v: v["norm_1"] + v["attention"]},
+            post_norm={"sum": lambda v: v["residual"] + v["mlp"]},
         ),
     ),
     Fault(
@@ -188,7 +192,6 @@ HELD_OUT_NETWORK: tuple[Fault, ...] = (
         "pooler.dense",
         own.read_last_token,
         per_block=False,
-        architectures=("bert",),
     ),
     Fault(
         "embeddings-dropout-on",

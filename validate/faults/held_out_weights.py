@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from mindport.validate.faults import held_out_changes as own
+from mindport.validate.faults import needs
 from mindport.validate.faults import weight_changes as changes
 from mindport.validate.faults.fault import (
     ATTENTION_OUT,
     DOWN,
     EMBEDDINGS,
     FIRST_NORM,
+    FIRST_READ,
     KEY,
     LOGITS,
     OUTER_NORM,
@@ -35,7 +37,7 @@ HELD_OUT_WEIGHTS: tuple[Fault, ...] = (
         "weights",
         QUERY,
         own.read_fused_in_other_order,
-        architectures=("gpt2",),
+        needs=needs.fused_projections,
     ),
     Fault(
         "key-value-swapped",
@@ -82,7 +84,7 @@ HELD_OUT_WEIGHTS: tuple[Fault, ...] = (
         "the blocks were loaded from the last to the first",
         "other-layer",
         "weights",
-        {"gpt2": "block.{i}.norm_1", "bert": "block.{i}.query"},
+        FIRST_READ,
         own.reverse_blocks,
         per_block=False,
     ),
@@ -102,7 +104,7 @@ HELD_OUT_WEIGHTS: tuple[Fault, ...] = (
         LOGITS,
         changes.drop_bias,
         per_block=False,
-        architectures=("bert",),
+        needs=needs.biased_decoder,
     ),
     Fault(
         "output-bias-negated",

@@ -19,27 +19,6 @@ from mindport.validate.faults.fault import Place, tap_name
 
 Arrays = Callable[[np.ndarray], np.ndarray]
 
-# Cells of our networks that no step names, since they own no parameter themselves.
-_CELLS: Mapping[str, Mapping[str, str]] = {
-    "gpt2": {
-        "block": "h.{i}",
-        "attention": "h.{i}.attn.attention",
-        "activation": "h.{i}.mlp.act",
-        "embeddings-dropout": "drop",
-        "attention-dropout": "h.{i}.attn.resid_dropout",
-        "mlp-dropout": "h.{i}.mlp.dropout",
-    },
-    "bert": {
-        "block": "encoder.layer.{i}",
-        "attention": "encoder.layer.{i}.attention.self.attention",
-        "activation": "encoder.layer.{i}.intermediate.activation",
-        "embeddings-dropout": "embeddings.dropout",
-        "attention-dropout": "encoder.layer.{i}.attention.output.dropout",
-        "mlp-dropout": "encoder.layer.{i}.output.dropout",
-        "pooler": "pooler",
-    },
-}
-
 
 @dataclass
 class NetworkSite:
@@ -107,8 +86,8 @@ class NetworkSite:
         return _walk(self.body, next(module for module, name in operation.tables if name == ids))
 
     def cell(self, role: str) -> Any:
-        """Return a cell that no step names, by its role (a key of ``_CELLS``)."""
-        return _walk(self.body, at_layer(_CELLS[self.architecture.name][role], self.block))
+        """Return a cell that no step names, by its role (a key of ``Architecture.cells``)."""
+        return _walk(self.body, at_layer(self.architecture.cells[role], self.block))
 
     def wrap(
         self,

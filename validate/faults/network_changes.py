@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mindport.validate.faults.fault import EMBEDDINGS, QUERY
+from mindport.migrate.computation import Activate
+from mindport.validate.faults.fault import ACTIVATION, EMBEDDINGS, QUERY
 from mindport.validate.faults.network import Arrays, NetworkSite
 from mindport.validate.faults.rounding import keep_bits
 
@@ -31,7 +32,8 @@ def tanh_gelu(x: np.ndarray) -> np.ndarray:
 
 def take_other_gelu(site: NetworkSite) -> None:
     """Take the exact GELU for the approximate one, or the other way round."""
-    field = "activation_function" if "activation_function" in site.config else "hidden_act"
+    activation = site.step(ACTIVATION).operation
+    field = activation.field if isinstance(activation, Activate) else ""
     other = exact_gelu if site.config[field] == "gelu_new" else tanh_gelu
     replace_activation(other)(site)
 
@@ -108,7 +110,7 @@ def change_mask(change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Chang
         hidden = bias < 0
         padding = hidden[:, :, -1:, :]  # the last query sees every key that is not padding
         later = np.triu(np.ones(hidden.shape[2:], bool), 1)[None, None]
-        if hidden.shape[2] == 1:  # BERT's: one row for all queries
+        if hidden.shape[2] == 1:  # where a query sees later keys: one row for all
             later = np.zeros_like(later)
         added = np.asarray(change(padding, later), bias.dtype)
         return np.maximum(added, np.finfo(bias.dtype).min)

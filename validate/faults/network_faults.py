@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from mindport.validate.faults import needs
 from mindport.validate.faults import network_changes as changes
 from mindport.validate.faults.fault import (
     ACTIVATION,
     ATTENTION_OUT,
     EMBEDDINGS,
     FIRST_NORM,
+    FIRST_READ,
     FIRST_SUM,
+    MLP_READ,
     OUTER_NORM,
+    POST_NORM,
+    PRE_NORM,
     SCORES,
     SECOND_NORM,
     WEIGHTS,
@@ -64,7 +69,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         changes.set_eps,
         per_block=False,
         severity=1e-7,
-        architectures=("gpt2",),
+        needs=needs.pre_norm,
     ),
     Fault(
         "second-norm-without-mean",
@@ -89,7 +94,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         " instead of after",
         "norm-placement",
         "network",
-        {"gpt2": "block.{i}.norm_1", "bert": "block.{i}.query"},
+        FIRST_READ,
         move_norms,
     ),
     Fault(
@@ -107,7 +112,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "network",
         SCORES,
         changes.change_mask(lambda padding, later: changes.hide(padding | (later & False))),
-        architectures=("gpt2",),
+        needs=needs.causal,
     ),
     Fault(
         "causal-mask-sees-next",
@@ -116,7 +121,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "network",
         SCORES,
         changes.change_mask(lambda padding, later: changes.hide(padding | np.triu(later, 2))),
-        architectures=("gpt2",),
+        needs=needs.causal,
     ),
     Fault(
         "padding-visible",
@@ -125,7 +130,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "network",
         SCORES,
         changes.change_mask(lambda padding, later: changes.hide(later & padding & False)),
-        architectures=("bert",),
+        needs=needs.not_causal,
     ),
     Fault(
         "padding-mask-inverted",
@@ -176,7 +181,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         EMBEDDINGS,
         changes.change_ids("token_type_ids", lambda ids, rows: ids * 0),
         per_block=False,
-        architectures=("bert",),
+        needs=needs.two_segments,
     ),
     Fault(
         "first-residual-missing",
@@ -185,8 +190,8 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "network",
         FIRST_SUM,
         rewire(
-            gpt2={"residual": lambda v: v["attention"]},
-            bert={"residual": lambda v: v["projection"]},
+            pre_norm={"residual": lambda v: v["attention"]},
+            post_norm={"residual": lambda v: v["projection"]},
         ),
     ),
     Fault(
@@ -194,10 +199,10 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "the feed-forward half reads the block's input instead of the attention's result",
         "other-input",
         "network",
-        {"gpt2": "block.{i}.norm_2", "bert": "block.{i}.up"},
+        MLP_READ,
         rewire(
-            gpt2={"norm_2": lambda v: v["previous"]},
-            bert={"up": lambda v: v["previous"]},
+            pre_norm={"norm_2": lambda v: v["previous"]},
+            post_norm={"up": lambda v: v["previous"]},
         ),
     ),
     Fault(
@@ -205,7 +210,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "the feed-forward network's dropout is on",
         "dropout-on",
         "network",
-        {"gpt2": "block.{i}.mlp", "bert": "block.{i}.sum"},
+        {PRE_NORM: "block.{i}.mlp", POST_NORM: "block.{i}.sum"},
         changes.leave_dropout_on("mlp-dropout"),
         severity=0.1,
         severities=(0.5, 0.1, 0.01, 0.001),
@@ -229,6 +234,5 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
         "pooler",
         changes.skip_tanh_of_pooler,
         per_block=False,
-        architectures=("bert",),
     ),
 )

@@ -1,119 +1,157 @@
 """Blocks that are wired in another way: residuals left out, norms moved, other inputs.
 
-What a block returns must stay as our networks have it, in the order of the architecture's taps.
+The steps of the architecture file say how the right block is wired; the cells that own their
+parameters compute them. What a block returns stays as our networks have it, in the order of the
+architecture's taps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from mindport.migrate.computation import Activate, Add, Mix, Norm, Project, Score, Softmax, Step
+from mindport.validate.faults.fault import PRE_NORM, style_of
 from mindport.validate.faults.network import NetworkSite
 
 Change = Callable[[NetworkSite], None]
-Values = dict[str, Any]  # of the block so far, by the last part of their taps; and "previous"
-Source = Callable[[Values], Any]  # what an operation reads, or what a sum comes to
-
-_GPT2: Mapping[str, Source] = {
-    "norm_1": lambda v: v["previous"],
-    "query": lambda v: v["norm_1"],
-    "residual": lambda v: v["previous"] + v["attention"],
-    "norm_2": lambda v: v["residual"],
-    "up": lambda v: v["norm_2"],
-    "output": lambda v: v["residual"] + v["mlp"],
-}
-_BERT: Mapping[str, Source] = {
-    "query": lambda v: v["previous"],
-    "residual": lambda v: v["previous"] + v["projection"],
-    "attention": lambda v: v["residual"],
-    "up": lambda v: v["attention"],
-    "sum": lambda v: v["attention"] + v["mlp"],
-    "output": lambda v: v["sum"],
-}
+# What an operation reads, or what a sum comes to, from the block's other values.
+Source = Callable[["Values"], Any]
 
 
-def rewire(gpt2: Mapping[str, Source], bert: Mapping[str, Source]) -> Change:
+@dataclass(frozen=True)
+class Becomes:
+    """What a tap is, instead of what its operation reads.
+
+    Attributes:
+        value: From the block's other values.
+    """
+
+    value: Source
+
+
+Wiring = Mapping[str, Source | Becomes]
+
+
+def rewire(pre_norm: Wiring, post_norm: Wiring) -> Change:
     """Return what lets some operations of a block read something else.
 
+    Both are by the last part of the tap, ``output`` for the block's own: what a norm or projection
+    reads (query's, key and value too), what a sum comes to, or what :class:`Becomes` the tap.
+
     Args:
-        gpt2: What norm_1, query (with key and value), norm_2 and up read, and what residual and
-            output come to, where that differs from the right block.
-        bert: What query, attention (a norm), up and output (a norm) read, and what residual and
-            sum come to.
+        pre_norm: Of a block that norms before its branches, where it differs from the right one.
+        post_norm: Of a block that norms behind its sums.
     """
 
     def change(site: NetworkSite) -> None:
         block = site.cell("block")
-        if site.architecture.name == "gpt2":
-            site.replace(block, _gpt2_block(block, {**_GPT2, **gpt2}))
-        else:
-            site.replace(block, _bert_block(block, {**_BERT, **bert}))
+        style = style_of(site.architecture.name)
+        wiring = pre_norm if style == PRE_NORM else post_norm
+        values = Values(site, wiring)
+
+        def construct(hidden: Any, bias: Any, *others: Any) -> Any:
+            if any(other is not None for other in others):
+                raise NotImplementedError("a block that is wired otherwise has no cache or prefix")
+            taps = values.compute(hidden, bias)
+            if style == PRE_NORM:  # it returns keys and values as well, which nobody asks for here
+                return taps[-1], None, taps
+            return taps[-1], taps
+
+        site.replace(block, construct)
 
     return change
 
 
-def _gpt2_block(block: Any, reads: Mapping[str, Source]) -> Callable[..., Any]:
-    def construct(hidden: Any, bias: Any, past: Any = None, source: Any = None) -> Any:
-        v: Values = {"previous": hidden}
-        v["norm_1"] = block.ln_1(reads["norm_1"](v))
-        v["attention"], present, inner = block.attn(reads["query"](v), bias, past, source)
-        v["residual"] = reads["residual"](v)
-        v["norm_2"] = block.ln_2(reads["norm_2"](v))
-        v["mlp"], up, activation = block.mlp(reads["up"](v))
-        output = reads["output"](v)
-        taps = (v["norm_1"], *inner, v["attention"], v["residual"], v["norm_2"], up, activation)
-        return output, present, (*taps, v["mlp"], output)
+class Values:
+    """The values of a block by the last part of their taps, computed when they are asked for.
 
-    return construct
+    Args:
+        site: The network.
+        wiring: What differs from the right block.
+    """
+
+    def __init__(self, site: NetworkSite, wiring: Wiring) -> None:
+        self._site, self._wiring = site, wiring
+        steps = [step for step in site.head.steps if step.per_layer]
+        self._steps: Mapping[str, Step] = {_name(step.tap): step for step in steps}
+        # Looked up now: in a moment the block's cells may be others'.
+        self._owners = {
+            name: site.owner(step.tap)
+            for name, step in self._steps.items()
+            if isinstance(step.operation, (Norm, Project))
+        }
+        self._attention, self._activation = site.cell("attention"), site.cell("activation")
+        self._known: dict[str, Any] = {}
+        self._bias: Any = None
+
+    def compute(self, hidden: Any, bias: Any) -> tuple[Any, ...]:
+        """Return every tap of the block, in network order."""
+        self._known, self._bias = {"previous": hidden}, bias
+        return tuple(self[name] for name in self._steps)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = self._value(name)
+        return self._known[name]
+
+    def apply(self, name: str, value: Any) -> Any:
+        """Return what the norm or projection of a tap makes of a value."""
+        result = self._owners[name](value)
+        operation = self._steps[name].operation
+        number, count = operation.part if isinstance(operation, Project) else (0, 1)
+        return self._site.mindspore.ops.chunk(result, count, -1)[number] if count > 1 else result
+
+    def _value(self, name: str) -> Any:
+        step = self._steps[name]
+        given = self._wiring.get("query" if name in ("key", "value") else name)
+        if isinstance(given, Becomes):
+            return given.value(self)
+        match step.operation:
+            case Norm() | Project():
+                return self.apply(name, given(self) if given else self[_name(step.inputs[0])])
+            case Add():
+                first, second = (_name(tap) for tap in step.inputs)
+                return given(self) if given else self[first] + self[second]
+            case Activate():
+                return self._activation(self[_name(step.inputs[0])])
+            case Score() | Softmax() | Mix():
+                self._attend()
+                return self._known[name]
+        raise TypeError(f"{step.tap} is made by {step.operation}, which no block has.")
+
+    def _attend(self) -> None:
+        heads = self._site.heads
+
+        def split(states: Any) -> Any:
+            batch, seq, width = states.shape
+            return states.reshape(batch, seq, heads, width // heads).transpose(0, 2, 1, 3)
+
+        query, key, value = (split(self[name]) for name in ("query", "key", "value"))
+        mixed, scores, weights = self._attention(query, key, value, self._bias)
+        batch, _, seq, _ = mixed.shape
+        context = mixed.transpose(0, 2, 1, 3).reshape(batch, seq, -1)
+        self._known.update(scores=scores, weights=weights, context=context)
 
 
-def _bert_block(block: Any, reads: Mapping[str, Source]) -> Callable[..., Any]:
-    def construct(hidden: Any, bias: Any) -> Any:
-        v: Values = {"previous": hidden}
-        context, inner = block.attention.self(reads["query"](v), bias)
-        v["projection"] = block.attention.output.dense(context)
-        v["residual"] = reads["residual"](v)
-        v["attention"] = block.attention.output.LayerNorm(reads["attention"](v))
-        activation, up = block.intermediate(reads["up"](v))
-        v["mlp"] = block.output.dense(activation)
-        v["sum"] = reads["sum"](v)
-        output = block.output.LayerNorm(reads["output"](v))
-        taps = (*inner, v["projection"], v["residual"], v["attention"], up, activation)
-        return output, (*taps, v["mlp"], v["sum"], output)
-
-    return construct
+def _name(tap: str) -> str:
+    return {"block.{i}": "output", "{previous}": "previous"}.get(tap, tap.rpartition(".")[2])
 
 
-def move_norms(site: NetworkSite) -> None:
-    """Norm after the residual where the norm stands before the branch, or the reverse."""
-    block = site.cell("block")
-    moved = _post_norm_gpt2 if site.architecture.name == "gpt2" else _pre_norm_bert
-    site.replace(block, moved(block))
-
-
-def _post_norm_gpt2(block: Any) -> Callable[..., Any]:
-    def construct(hidden: Any, bias: Any, past: Any = None, source: Any = None) -> Any:
-        attention, present, inner = block.attn(hidden, bias, past, source)
-        residual = hidden + attention
-        norm_1 = block.ln_1(residual)
-        mlp, up, activation = block.mlp(norm_1)
-        norm_2 = block.ln_2(norm_1 + mlp)
-        taps = (norm_1, *inner, attention, residual, norm_2, up, activation, mlp, norm_2)
-        return norm_2, present, taps
-
-    return construct
-
-
-def _pre_norm_bert(block: Any) -> Callable[..., Any]:
-    def construct(hidden: Any, bias: Any) -> Any:
-        first, second = block.attention.output, block.output
-        context, inner = block.attention.self(first.LayerNorm(hidden), bias)
-        projection = first.dense(context)
-        residual = hidden + projection
-        activation, up = block.intermediate(second.LayerNorm(residual))
-        mlp = second.dense(activation)
-        output = residual + mlp
-        taps = (*inner, projection, residual, residual, up, activation, mlp, output, output)
-        return output, taps
-
-    return construct
+# Norm after the residual where the norm stands before the branch, or the reverse.
+move_norms = rewire(
+    pre_norm={
+        "query": lambda v: v["previous"],
+        "norm_1": lambda v: v["residual"],
+        "up": lambda v: v["norm_1"],
+        "norm_2": lambda v: v["norm_1"] + v["mlp"],
+        "output": lambda v: v["norm_2"],
+    },
+    post_norm={
+        "query": lambda v: v.apply("attention", v["previous"]),
+        "attention": Becomes(lambda v: v["residual"]),
+        "up": lambda v: v.apply("output", v["residual"]),
+        "output": Becomes(lambda v: v["sum"]),
+    },
+)

@@ -18,7 +18,7 @@ from mindport.validate.faults.rounding import keep_bits
 from mindport.validate.faults.weights import WeightSite
 
 Change = Callable[[WeightSite], None]
-STANDARD_DEVIATION = 0.02  # of a fresh GPT-2 or BERT
+STANDARD_DEVIATION = 0.02  # of a fresh network
 
 
 def transpose_matrix(site: WeightSite) -> None:

@@ -26,7 +26,8 @@ _PATH = click.Path(path_type=Path)
 
 _HELP = """Learn a prompt for TASK on PyTorch and on MindSpore, and compare what was learned.
 
-TASK is a prompt task's name or file, ARCH gpt2 or bert. Both sides begin at the same place and see
+TASK is a prompt task's name or file, ARCH an architecture whose head predicts words. Both sides
+begin at the same place and see
 the same batches. The rows of the task itself are held out: they measure, before and after.
 
 \b

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mindport.migrate.architecture import Architecture, Head, Kind
+from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.computation import Lookup, Score
 from mindport.migrate.dialect import Dialect
 from mindport.migrate.errors import MindportError
+from mindport.migrate.positions import first_position, longest_sequence
 from mindport.prompts.learning.model import Sizes
 
 
@@ -29,7 +31,8 @@ def network_sizes(architecture: Architecture, head: Head, config: Mapping[str, A
         heads=heads,
         head_dim=width // heads,
         width=width,
-        positions=config[architecture.positions],
+        positions=longest_sequence(architecture, config),
+        first_position=first_position(architecture, config),
         vocabulary=vocabulary,
     )
 
@@ -49,7 +52,12 @@ def table_name(head: Head, dialect: Dialect) -> str:
 
 def no_words(head: Head) -> MindportError:
     """Return the error for a head that cannot answer prompts."""
+    able = [
+        f"{architecture.title}: {' or '.join(names)}"
+        for architecture in map(load_architecture, architecture_names())
+        if (names := [h.name for h in architecture.heads.values() if h.prompts])
+    ]
     return MindportError(
         f"The head {head.name!r} predicts no words, so no prompt can be learned for it.",
-        "Use a checkpoint with a language model's head (GPT-2: lm, BERT: mlm or pretraining).",
+        f"Use a checkpoint with a language model's head ({'; '.join(able)}).",
     )

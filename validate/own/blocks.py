@@ -114,7 +114,7 @@ def is_dropout(record: CellRecord) -> bool:
 
 
 Role = Literal["query", "key", "value"]
-_FILLERS = re.compile(r"proj(ection)?|linear|dense|layer|matrix|weight|to|fc|attn|self|w|_")
+_FILLERS = re.compile(r"proj(ection)?|lin(ear)?|dense|layer|matrix|weight|to|fc|attn|self|w|_")
 
 
 def role_by_name(record: CellRecord) -> Role | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mindport.migrate.errors import MindportError
 from mindport.migrate.porting import Prepared
+from mindport.migrate.positions import longest_sequence
 from mindport.prompts import (
     FewShotSampler,
     Plan,
@@ -59,7 +60,7 @@ def plan_prompts(question: Question, prepared: Prepared) -> Plan:
         task,
         tokenizer,
         architecture_shape=head.prompts,
-        max_length=plan.config[plan.architecture.positions],
+        max_length=longest_sequence(plan.architecture, plan.config),
         limit=question.limit,
         shots=draw(question, task),
     )

@@ -10,9 +10,12 @@ import click
 from rich.markup import escape
 from rich.status import Status
 
+from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.case import DTYPES
+from mindport.validate.checkpoints import default_checkpoint
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.recording.bundle import make_bundle
 from mindport.validate.recording.comparing import Yardstick, compare_recorded
 from mindport.validate.recording.dumps.importing import DumpRequest, import_dump
@@ -23,10 +26,11 @@ from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.tolerance import POLICIES
 
-Parameters = Callable[[tuple[str, ...], tuple[str, ...]], list[click.Parameter]]
+Parameters = Callable[[Architecture], list[click.Parameter]]
 _path = click.Path(path_type=Path)
 _CASE = ("checkpoint", *SETTLED)
-_RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "threads", "timeout")
+_RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "attention", "threads",
+        "timeout")  # fmt: skip
 _HERE = ("candidate", "taps_file", "python")
 
 
@@ -95,7 +99,7 @@ def _group(
 ) -> click.Command:
     def build(architecture: str) -> click.Command:
         described = load_architecture(architecture)
-        every = parameters(tuple(described.heads), tuple(described.sizes))
+        every = parameters(described)
         return click.Command(
             architecture,
             params=[*own, *(option for option in every if option.name in options)],
@@ -132,7 +136,8 @@ def _order(
     choices: dict[str, Any],
 ) -> Order:  # fmt: skip
     request = Request(architecture, **choices)
-    given = None if request.checkpoint == Request.checkpoint else request.checkpoint
+    unsaid = request.checkpoint == default_checkpoint(architecture)
+    given = None if unsaid else request.checkpoint
     side = "reference" if reference else "candidate"
     return Order(request, "reference" if side == "reference" else "candidate", case,
                  with_weights, given)  # fmt: skip
@@ -166,6 +171,8 @@ def _bundle(
               "[default: derived, from the float64 oracle and the noise floor]")  # fmt: skip
 @click.option("--atol", type=float, help="Absolute tolerance, instead of a policy.")
 @click.option("--rtol", type=float, help="Relative tolerance, instead of a policy.")
+@click.option("--accept", type=click.Choice(tuple(DEPARTURES)), multiple=True, help="A known "
+              "departure of the candidate's platform that is accepted.")  # fmt: skip
 @click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict line alone.")
 @command

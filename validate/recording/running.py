@@ -14,13 +14,14 @@ from pathlib import Path
 
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.migrate.porting import Prepared
-from mindport.validate.backend import check_mode, load_backend
+from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Run
 from mindport.validate.checkpoints import (
     Candidate,
 )
 from mindport.validate.devices import parse_device
+from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.network import describe_network
 from mindport.validate.own.candidate import own_files
@@ -90,7 +91,8 @@ def record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path:
     outcome = try_to_record(order, output, stage)
     if isinstance(outcome, NotRun):
         tail = "".join(f"\n  | {line}" for line in outcome.last_lines)
-        raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", outcome.hint)
+        hint = outcome.hint.replace(ARCHITECTURE, order.request.architecture)
+        raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", hint)
     return outcome
 
 
@@ -157,7 +159,7 @@ class _Part:
 
 def _prepare(order: Order, backend: str, work: Path) -> _Part:
     request, reference = order.request, order.side == "reference"
-    check_mode(backend, request.mode)
+    check_choices(backend, request.mode, request.attention)
     device = parse_device(request.device)
     case, prepared = prepare_case(order, work)
     candidate = side_weights(order, backend, case, prepared, work)
@@ -175,6 +177,7 @@ def _prepare(order: Order, backend: str, work: Path) -> _Part:
         control=reference,
         factory=factory,
         taps_file=taps_file,
+        attention=request.attention,
     )
     return _Part(case, prepared, candidate, run)
 

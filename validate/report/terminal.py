@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mindport.validate.case import FUSED, SDPA
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.report.emulation import print_emulation
 from mindport.validate.report.ending import print_ending
@@ -38,6 +39,8 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"[bold]{'inputs':10} [/]{escape(_inputs_line(verdict.inputs))}")
     if verdict.policy:
         console.print(f"[bold]{'tolerance':10} [/]{escape(_policy_line(verdict.policy))}")
+    for accepted in verdict.accepted:
+        console.print(f"[bold]{'accepted':10} [/]{escape(_accepted_line(accepted))}")
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))
@@ -62,9 +65,10 @@ def _identity_line(identity: Mapping[str, Any]) -> str:
     device = identity["device"]
     if device != "CPU" and (used := identity["details"].get("device")):
         device = f"{device}:{used['index']} ({used['name']})"
-    return (
-        f"{identity['framework']} {identity['version']}, {device}, "
-        f"{identity['dtype']}, {identity['mode']}"
+    said = f"{identity['framework']} {identity['version']}, {device}, {identity['dtype']}"
+    attention = identity["attention"]
+    return f"{said}, {identity['mode']}" + (
+        f", attention by {attention}" if attention in (SDPA, FUSED) else ""
     )
 
 
@@ -82,6 +86,14 @@ def _policy_line(policy: Mapping[str, Any]) -> str:
     return f"{policy['name']}: {policy['basis']}"
 
 
+def _accepted_line(accepted: Mapping[str, Any]) -> str:
+    return (
+        f"{accepted['name']} ({accepted['status']}): {accepted['operation']} x is "
+        f"{accepted['formula']}; {accepted['source']}, {accepted['platform']} "
+        f"({', '.join(accepted['versions'])})"
+    )
+
+
 def _taps_table(verdict: Verdict) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("tap", no_wrap=True)
@@ -93,8 +105,8 @@ def _taps_table(verdict: Verdict) -> Table:
         table.add_row(*_tap_row(tap, tap.name == verdict.first_faulty_tap))
     table.caption = (
         "max abs: between the two sides. reference, candidate: error of a side against the float64 "
-        "oracle, in units of what rounding predicts (rms). alone: the candidate's, recomputed from "
-        "its own inputs. used: share of the tolerance, above 100 % is outside"
+        "oracle, in units of what rounding in its dtype predicts (rms). alone: the candidate's, "
+        "recomputed from its own inputs. used: share of the tolerance, above 100 % is outside"
     )
     table.caption_justify = "left"
     return table

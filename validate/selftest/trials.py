@@ -11,8 +11,10 @@ import numpy as np
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import Norm, Score
+from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import MindportError, did_you_mean
-from mindport.validate.checkpoints import EMBEDDED, RANDOM
+from mindport.migrate.positions import longest_sequence
+from mindport.validate.checkpoints import RANDOM, default_checkpoint
 from mindport.validate.faults import FAULTS, HELD_OUT, Fault, find_fault
 
 # More tokens than the embedded models are wide: they determine most of the matrices.
@@ -153,7 +155,7 @@ def _stage_of(architecture: Architecture, fault: Fault) -> Stage | None:
     if head is None:
         return None
     own = head == architecture.default_head
-    checkpoint = EMBEDDED if own else RANDOM
+    checkpoint = default_checkpoint(architecture.name) if own else RANDOM
     return Stage(architecture.name, head, checkpoint, FAULT_BATCH, FAULT_LENGTH)
 
 
@@ -170,7 +172,8 @@ def correct_trials(architectures: Sequence[str], count: int, seed: int = 0) -> I
         architecture = load_architecture(architectures[number % len(architectures)])
         heads = list(architecture.heads)
         config = _random_config(architecture, rng)
-        length = int(rng.integers(3, config[architecture.positions] + 1))
+        longest = longest_sequence(architecture, resolve_config(architecture, config))
+        length = int(rng.integers(3, longest + 1))
         stage = Stage(
             architecture.name,
             heads[number // len(architectures) % len(heads)],
