@@ -21,6 +21,7 @@ def main() -> int:
     """Run the row and return the exit code."""
     options = parser(__doc__, row=True)
     options.add_argument("--backend", required=True)
+    options.add_argument("--apart", action="store_true", help="one worker for every cell")
     chosen = options.parse_args()
 
     def prepare(cells: Sequence[Cell], part: Path) -> list[Sides]:
@@ -40,7 +41,7 @@ def main() -> int:
             for cell, candidate in zip(cells, record_sides(orders).values(), strict=True)
         ]
 
-    return run_row(chosen.row, chosen.folder, prepare)
+    return run_row(chosen.row, chosen.folder, prepare, apart=chosen.apart)
 
 
 if __name__ == "__main__":

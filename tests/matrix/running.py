@@ -46,6 +46,8 @@ def run_row(
     folder: Path,
     prepare: Callable[[Sequence[Cell], Path], Sequence[Sides]],
     first: Callable[[Sequence[Cell], Path], object] = lambda _cells, _part: None,
+    *,
+    apart: bool = False,
 ) -> int:
     """Run and judge every cell of a row.
 
@@ -55,6 +57,7 @@ def run_row(
         prepare: Given cells that may share a worker and the row's folder, returns both recorded
             sides of each.
         first: Is given all cells and the row's folder before that.
+        apart: Whether no two cells may share a worker.
 
     Returns:
         The exit code: 0, 2 if there is nothing to compare with, 3 if no cell ran. Whether what
@@ -71,9 +74,10 @@ def run_row(
               file=sys.stderr)  # fmt: skip
         return EXIT_USAGE
     cells = list_cells([Column(**column) for column in matrix["columns"]])
-    groups: dict[tuple[Column, str], list[Cell]] = {}
+    groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.column, cell.mode), []).append(cell)
+        key = (cell.name,) if apart else (cell.column.name, cell.mode)
+        groups.setdefault(key, []).append(cell)
     place = folder / ROWS / row
     with replaced_folder(place) as part:
         first(cells, part)
