@@ -23,6 +23,7 @@ from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
 from mindport.validate.recording.command import recording_commands
+from mindport.validate.report.command import diff, report
 from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.selftest.command import selftest
@@ -43,6 +44,8 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --emulate ascend-fp16                   what to expect of a device
   validate record gpt2 --device Ascend -o capture       one side, where the device is
   validate compare reference capture                    two recorded sides, judged
+  validate report ./report --format markdown            a stored verdict in another form
+  validate diff ./report-before ./report                what became worse, of two of them
 
 Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
 side could not run.
@@ -152,7 +155,8 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--threads"], type=click.IntRange(min=1), help="CPU threads for each side."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=default.timeout,
                      show_default=True, help="Seconds that a side may take."),
-        click.Option(["--report"], type=path, metavar="DIR", help="Write DIR/verdict.json."),
+        click.Option(["--report"], type=path, metavar="DIR",
+                     help="Write DIR/verdict.json and DIR/index.html."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Print the verdict line alone."),
     ]  # fmt: skip
 
@@ -230,5 +234,7 @@ main.add_command(taps)
 main.add_command(selftest)
 main.add_command(env)
 main.add_command(doctor)
+main.add_command(report)
+main.add_command(diff)
 for recording_command in recording_commands(_parameters):
     main.add_command(recording_command)

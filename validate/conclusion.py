@@ -39,6 +39,7 @@ from mindport.validate.own.contents import Whereabouts
 from mindport.validate.prompting.agreement import compare_prompts, row_tolerance
 from mindport.validate.prompting.compare import loads
 from mindport.validate.recording.rounding import recall
+from mindport.validate.sample import sample_output
 from mindport.validate.tolerance import TolerancePolicy
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -178,7 +179,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
             f"{verdict.headline} (the candidate was imported from {subject.imported}, not recorded)"
         )
         verdict = replace(verdict, headline=said)
-    return verdict
+    return replace(verdict, sample=sample_output(reference, judged, taps, subject.inputs))
 
 
 def _views(

@@ -122,6 +122,7 @@ def judge(evidence: Evidence) -> Verdict:
             side: {**c.manifest.seconds, "peak_memory_bytes": c.manifest.peak_memory_bytes}
             for side, c in sides.items()
         },
+        not_compared=_not_compared(evidence),
     )
 
 
@@ -136,6 +137,7 @@ def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> 
         head=case.head,
         notices=notices,
         not_run=tuple(asdict(reason) for reason in reasons),
+        not_compared=case.taps,
     )
 
 
@@ -233,14 +235,18 @@ def _tap_notices(evidence: Evidence) -> tuple[str, ...]:
                 f"the {side} is not deterministic: the same inputs gave {first} otherwise when run "
                 "again"
             )
-    compared = {tap.name for tap in evidence.taps}
-    absent = [name for name in evidence.case.taps if name not in compared]
+    absent = _not_compared(evidence)
     if evidence.taps and absent:
         notices.append(
             f"{len(absent)} of {len(evidence.case.taps)} taps were not captured and not compared: "
             f"{tap_kinds(absent)}{_kept_inside(evidence)}"
         )
     return tuple(notices)
+
+
+def _not_compared(evidence: Evidence) -> tuple[str, ...]:
+    compared = {tap.name for tap in evidence.taps}
+    return tuple(name for name in evidence.case.taps if name not in compared)
 
 
 def _kept_inside(evidence: Evidence) -> str:

@@ -21,6 +21,7 @@ from mindport.validate.judge import not_run
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.making import make_case
 from mindport.validate.own.candidate import BACKEND, own_backend, own_files, own_weights
+from mindport.validate.provenance import command_of, read_mapping, with_provenance
 from mindport.validate.recording.comparing import validate_recorded
 from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request, check_dtypes
@@ -41,7 +42,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         MindportError: If the request or its files are not usable; nothing was judged.
     """
     if request.reference_capture is not None or request.candidate_capture is not None:
-        return validate_recorded(request, stage)
+        return with_provenance(validate_recorded(request, stage), command_of(request))
     architecture = load_architecture(request.architecture)
     unit = check_unit(request)
     name = EMULATED if request.emulate else own_backend(
@@ -90,7 +91,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
         outcome = {side: done[0] for side, done in run_jobs(jobs, request.timeout).items()}
         reasons = [result for result in outcome.values() if isinstance(result, NotRun)]
         if reasons:
-            return not_run(case, reasons, candidate.notices)
+            return with_provenance(not_run(case, reasons, candidate.notices), command_of(request))
         sides = {side: result for side, result in outcome.items() if isinstance(result, Capture)}
         stage("comparison")
         subject = Subject(
@@ -110,4 +111,7 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
             emulated=request.emulate or "",
             accept=request.accept,
         )
-        return conclude(subject, sides["reference"], sides["candidate"])
+        verdict = conclude(subject, sides["reference"], sides["candidate"])
+        ported = candidate.folder != prepared.source.folder
+        mapping = read_mapping(candidate.folder) if ported else None
+        return with_provenance(verdict, command_of(request), mapping)

@@ -124,6 +124,12 @@ class Verdict:
         notices: What a reader should know although it decides nothing.
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.
+        not_compared: Taps that were to be captured and were not compared.
+        sample: Some elements of the output, by side
+            (:func:`mindport.validate.sample.sample_output`), or None.
+        mapping: What became of every tensor of the port that gave the candidate its weights, or
+            None where that is not known.
+        made: Which mindport wrote this, when (UTC), and the command that does it again.
     """
 
     verdict: Status
@@ -146,6 +152,10 @@ class Verdict:
     notices: tuple[str, ...] = ()
     not_run: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, Any] = field(default_factory=dict)
+    not_compared: tuple[str, ...] = ()
+    sample: Mapping[str, Any] | None = None
+    mapping: Mapping[str, Any] | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -67,7 +67,7 @@ def verdict_of(
                 "reference_dtype": "float32", "atol": None, "rtol": None,
                 "matmul": None},
         identity={"reference": IDENTITY, "candidate": candidate}, load=both(LOAD),
-        checkpoint=both(ORIGIN), inputs={"batch": 1},
+        checkpoint=both(ORIGIN), inputs={"batch": 1, "length": 2, "padded_positions": 0},
         timings=both({"load": 1.0}), **others,
     ).to_dict()  # fmt: skip
     return json.loads(json.dumps(content, allow_nan=False))

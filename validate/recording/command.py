@@ -173,7 +173,8 @@ def _bundle(
 @click.option("--rtol", type=float, help="Relative tolerance, instead of a policy.")
 @click.option("--accept", type=click.Choice(tuple(DEPARTURES)), multiple=True, help="A known "
               "departure of the candidate's platform that is accepted.")  # fmt: skip
-@click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json.")
+@click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json and "
+              "DIR/index.html.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict line alone.")
 @command
 def compare(

@@ -14,6 +14,7 @@ from mindport.validate.departures.asking import check_accepted
 from mindport.validate.devices import parse_device
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
+from mindport.validate.provenance import option_words, with_provenance
 from mindport.validate.recording.order import Order
 from mindport.validate.recording.record import Recorded, Side, open_recorded
 from mindport.validate.recording.running import try_to_record
@@ -98,7 +99,9 @@ def compare_recorded(
             origins={"reference": ours.record.origin, "candidate": theirs.record.origin},
             notices=theirs.record.notices + _unasked(ours, theirs),
         )
-        return conclude(subject, ours.capture, theirs.capture)
+        command = ("validate", "compare", str(reference), str(candidate))
+        verdict = conclude(subject, ours.capture, theirs.capture)
+        return with_provenance(verdict, command + option_words(yardstick, Yardstick()))
 
 
 def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdict:
