@@ -3,6 +3,8 @@
 # make test    lint, types, and the tests
 # make models  rebuild the embedded models into build/embedded
 # make pictures  rebuild the terminal pictures of the README
+# make matrix  the parity suite in every environment (docs/matrix.md)
+# make matrix-ci  one foreign row of it, on the trained weights
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -10,7 +12,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types real pictures models clean
+.PHONY: setup demo test lint types real pictures models matrix matrix-ci clean
+
+# Where pyenv keeps interpreters that are not on the PATH.
+PYENV_ROOT ?= $(HOME)/.pyenv
+PYTHONS := $(wildcard $(PYENV_ROOT)/versions/3.1[0-2].*/bin/python)
+DISCOVER := $(if $(PYTHONS),--discover $(PYTHONS))
 
 setup: $(READY)
 
@@ -52,6 +59,18 @@ models: setup
 
 pictures: setup
 	$(BIN)/python docs/pictures/make.py
+
+matrix: setup
+	$(BIN)/tox run $(DISCOVER) -m matrix
+
+# The reference comes from .venv; what became of the row is for the report to say, not for tox.
+MATRIX_CI := build/matrix-ci
+ROW_CI := $(if $(findstring /3.12.,$(PYTHONS)),parity-py312-ms29,parity-py311-ms28)
+matrix-ci: setup
+	rm -rf $(MATRIX_CI)
+	$(BIN)/python -m tests.matrix.reference --folder $(MATRIX_CI) --columns '*-trained'
+	-$(BIN)/tox run $(DISCOVER) -e $(ROW_CI) -- --folder $(MATRIX_CI)
+	$(BIN)/python -m tests.matrix.report --folder $(MATRIX_CI) --rows $(ROW_CI)
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build *.egg-info

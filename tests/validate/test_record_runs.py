@@ -15,6 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from mindport.validate.cli import main
+from mindport.validate.launch import NotRun
+from mindport.validate.recording.order import Order
+from mindport.validate.recording.record import open_recorded
+from mindport.validate.recording.running import record_together
+from mindport.validate.request import Request
 
 pytestmark = [
     pytest.mark.torch,
@@ -74,6 +79,21 @@ def test_a_candidate_is_recorded_where_there_is_no_torch(reference, tmp_path):
     # The candidate's place can be taken by what was recorded, and then torch alone runs.
     assert run("gpt2", "--reference-capture", reference, "--candidate-capture", out,
                "--quiet").output.startswith("pass: ")  # fmt: skip
+
+
+def test_one_worker_records_several_orders(reference, tmp_path):
+    dtypes = ("float32", "bfloat16", "float16")
+    orders = [(Order(Request("gpt2", dtype=dtype), case=reference), tmp_path / dtype)
+              for dtype in dtypes]  # fmt: skip
+    float32, bfloat16, float16 = record_together(orders)
+    assert isinstance(bfloat16, NotRun)  # and that concerns it alone
+    assert "bfloat16" in bfloat16.reason
+    assert not (tmp_path / "bfloat16").exists()
+    for folder in (float32, float16):
+        assert open_recorded(folder, tmp_path / "zip").record.dtype == folder.name
+    sides = [Order(Request("gpt2"), side, reference) for side in ("candidate", "reference")]
+    with pytest.raises(ValueError, match="share a worker"):
+        record_together([(order, tmp_path / order.side) for order in sides])
 
 
 def test_a_job_runs_with_little_more_than_mindspore(reference, tmp_path):

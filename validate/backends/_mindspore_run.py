@@ -103,5 +103,10 @@ def to_numpy(mindspore: Any, tensor: Any) -> np.ndarray:
     """
     if not isinstance(tensor, mindspore.Tensor):
         raise EnvironmentUnavailableError(f"An output is {type(tensor)}, not MindSpore's.")
+    if tensor.dtype != mindspore.bfloat16:
+        # Read as it is: cast on the device, a float16 output of a graph of MindSpore 2.7 comes
+        # with digits that the next operation never saw.
+        given: np.ndarray = tensor.asnumpy()
+        return given.astype(np.float32)
     array: np.ndarray = tensor.astype(mindspore.float32).asnumpy()
     return array

@@ -28,13 +28,13 @@ from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.checkpoints import Candidate
 from mindport.validate.devices import parse_device
 from mindport.validate.recording.archive import files_below, write_zip
-from mindport.validate.recording.record import check_free
-from mindport.validate.recording.running import (
+from mindport.validate.recording.order import (
     Order,
     backend_of,
     prepare_case,
     side_weights,
 )
+from mindport.validate.recording.record import check_free
 from mindport.validate.recording.shared_case import SharedCase, copy_case
 
 SCHEMA = 1

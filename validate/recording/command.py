@@ -20,7 +20,8 @@ from mindport.validate.recording.bundle import make_bundle
 from mindport.validate.recording.comparing import Yardstick, compare_recorded
 from mindport.validate.recording.dumps.importing import DumpRequest, import_dump
 from mindport.validate.recording.dumps.reading import TOOLS
-from mindport.validate.recording.running import SETTLED, Order, record, share_case
+from mindport.validate.recording.order import SETTLED, Order
+from mindport.validate.recording.running import record, share_case
 from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.tolerance import POLICIES

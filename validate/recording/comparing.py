@@ -15,8 +15,9 @@ from mindport.validate.devices import parse_device
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
 from mindport.validate.provenance import option_words, with_provenance
+from mindport.validate.recording.order import Order
 from mindport.validate.recording.record import Recorded, Side, open_recorded
-from mindport.validate.recording.running import Order, try_to_record
+from mindport.validate.recording.running import try_to_record
 from mindport.validate.recording.sources import find_weights
 from mindport.validate.request import Request, check_dtypes
 from mindport.validate.tolerance import choose_policy

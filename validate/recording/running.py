@@ -8,36 +8,30 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mindport.migrate.architectures import load_architecture
-from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError, MindportError
+from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.migrate.porting import Prepared
 from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Run
 from mindport.validate.checkpoints import (
     Candidate,
-    GivenFor,
-    candidate_folder,
-    given_candidate,
 )
 from mindport.validate.devices import parse_device
 from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
-from mindport.validate.making import make_case
 from mindport.validate.network import describe_network
-from mindport.validate.own.candidate import BACKEND, own_backend, own_files, own_weights
+from mindport.validate.own.candidate import own_files
 from mindport.validate.recording import rounding
+from mindport.validate.recording.order import Order, backend_of, prepare_case, side_weights
 from mindport.validate.recording.record import (
     CAPTURE,
     CASE,
     Record,
-    Side,
     check_free,
-    find_case,
     new_folder,
     seal,
 )
@@ -45,37 +39,12 @@ from mindport.validate.recording.shared_case import (
     SMALL,
     SharedCase,
     carry_weights,
-    complete_case,
     copy_case,
     weights_bytes,
 )
-from mindport.validate.recording.sources import find_weights, need_weights, origin_of
-from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
 
 Stage = Callable[[str], None]
-# What a case settles; it cannot be chosen again for a case that exists.
-SETTLED = ("config_file", "size", "head", "inputs", "batch", "length", "seed", "prompts",
-           "prompt_limit", "shots", "allow_missing", "blocks_only", "gradients")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Order:
-    """What ``validate record`` is asked for.
-
-    Attributes:
-        request: What runs, and on what.
-        side: Which side it is for; the reference writes oracle, noise floor and control too.
-        case: A case that exists, or a recorded side whose case is meant; None makes one.
-        with_weights: Whether to carry the weights; None carries small ones, for a reference.
-        checkpoint: Where the weights of a case that exists lie; None looks for them.
-    """
-
-    request: Request
-    side: Side = "candidate"
-    case: Path | None = None
-    with_weights: bool | None = None
-    checkpoint: str | None = None
 
 
 def share_case(
@@ -129,143 +98,92 @@ def record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path:
 
 def try_to_record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path | NotRun:
     """Do as :func:`record`, but return the reason if the side could not run."""
-    request, reference = order.request, order.side == "reference"
-    check_free(output)
-    backend = backend_of(order)
-    check_choices(backend, request.mode, request.attention)
-    python = find_python(request.reference_python if reference else request.python, backend)
-    device = parse_device(request.device)
+    return record_together([(order, output)], stage)[0]
+
+
+def record_together(
+    orders: Sequence[tuple[Order, Path]], stage: Stage = lambda _: None
+) -> list[Path | NotRun]:
+    """Record several orders in one worker; importing a framework takes longer than most runs.
+
+    Args:
+        orders: What is asked for, each with the folder to make; all of one side, on one backend
+            and interpreter.
+        stage: Told what is being done, in a few words.
+
+    Returns:
+        For each the folder, or the reason why it could not run.
+
+    Raises:
+        MindportError: If one of them cannot be met, or its folder exists.
+    """
+    first = orders[0][0]
+    side, backend = first.side, backend_of(first)
+    given = first.request.reference_python if side == "reference" else first.request.python
+    python = find_python(given, backend)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("case and weights")
-        case, prepared = prepare_case(order, work)
-        candidate = side_weights(order, backend, case, prepared, work)
-        factory, taps_file = own_files(request.candidate, request.taps_file)
-        run = Run(
-            backend,
-            str(candidate.folder.resolve()),
-            str(device),
-            request.dtype,
-            request.mode,
-            str(case.folder.resolve()),
-            request.threads,
-            oracle=reference,
-            gradients=bool(case.case.targets),
-            control=reference,
-            factory=factory,
-            taps_file=taps_file,
-            attention=request.attention,
-        )
+        prepared = []
+        for number, (order, output) in enumerate(orders):
+            check_free(output)
+            if (order.side, backend_of(order)) != (side, backend):
+                raise ValueError("these orders cannot share a worker")
+            (work / str(number)).mkdir()
+            prepared.append(_prepare(order, backend, work / str(number)))
         stage(f"{load_backend(backend).FRAMEWORK} runs")
-        outcome = run_jobs([Job(order.side, (run,), python, work)], request.timeout)
-        done = outcome[order.side][0]
-        if isinstance(done, NotRun):
-            return done
+        runs = tuple(part.run for part in prepared)
+        seconds = sum(order.request.timeout for order, _ in orders)
+        done = run_jobs([Job(side, runs, python, work)], seconds)[side]
         stage("writing")
-        with new_folder(output) as folder:
-            _write(folder, order, case, prepared, candidate, run, done)
-    return output
+        written: list[Path | NotRun] = []
+        for (order, output), part, capture in zip(orders, prepared, done, strict=True):
+            if isinstance(capture, NotRun):
+                written.append(capture)
+                continue
+            with new_folder(output) as folder:
+                _write(folder, order, part, capture)
+            written.append(output)
+    return written
 
 
-def backend_of(order: Order) -> str:
-    """Return which backend an order runs.
+@dataclass(frozen=True)
+class _Part:
+    """An order that is ready to run."""
 
-    Raises:
-        MindportError: If it is not fit for the side.
-    """
-    request = order.request
-    if order.side == "candidate":
-        return own_backend(
-            request.candidate, request.taps_file, request.backend, request.mode, Request.backend
-        )
-    if request.backend not in (Request.backend, "torch"):
-        raise MindportError(
-            f"The reference runs torch, not {request.backend}.", "Leave out --reference."
-        )
-    if request.candidate is not None or request.candidate_checkpoint is not None:
-        raise MindportError("The reference runs its own network and weights.",
-                            "Leave out --candidate and --candidate-checkpoint.")  # fmt: skip
-    return "torch"
+    case: SharedCase
+    prepared: Prepared | None
+    candidate: Candidate
+    run: Run
 
 
-def prepare_case(order: Order, work: Path) -> tuple[SharedCase, Prepared | None]:
-    """Make the case of an order, or open the one that it names.
-
-    Returns:
-        The case, and its weights unless they are not needed and not at hand.
-
-    Raises:
-        MindportError: If neither can be done.
-    """
-    request = order.request
-    architecture = load_architecture(request.architecture)
-    if order.case is None:
-        found = prepare_reference(architecture, request, work)
-        make_case(architecture, request, found.prepared, work)
-        origin = origin_of(found, request)
-        return complete_case(work / "case", found.prepared, origin), found.prepared
-    case = find_case(order.case, work / "unpacked")
-    if case.case.architecture != architecture.name:
-        raise MindportError(
-            f"{order.case} is a case of {case.case.architecture}, not of {architecture.name}.",
-            f"Use the architecture {case.case.architecture}.",
-        )
-    _check_settled(request, case)
-    where = work / "weights"
-    if request.candidate_checkpoint is not None and request.candidate is None:
-        return case, find_weights(case, order.checkpoint, where)
-    return case, need_weights(case, order.checkpoint, where)
+def _prepare(order: Order, backend: str, work: Path) -> _Part:
+    request, reference = order.request, order.side == "reference"
+    check_choices(backend, request.mode, request.attention)
+    device = parse_device(request.device)
+    case, prepared = prepare_case(order, work)
+    candidate = side_weights(order, backend, case, prepared, work)
+    factory, taps_file = own_files(request.candidate, request.taps_file)
+    run = Run(
+        backend,
+        str(candidate.folder.resolve()),
+        str(device),
+        request.dtype,
+        request.mode,
+        str(case.folder.resolve()),
+        request.threads,
+        oracle=reference,
+        gradients=bool(case.case.targets),
+        control=reference,
+        factory=factory,
+        taps_file=taps_file,
+        attention=request.attention,
+    )
+    return _Part(case, prepared, candidate, run)
 
 
-def _check_settled(request: Request, case: SharedCase) -> None:
-    defaults = {field.name: field.default for field in fields(Request)}
-    fixed = {"head": case.case.head, "seed": case.case.seed, "gradients": bool(case.case.targets)}
-    for name in SETTLED:
-        asked = getattr(request, name)
-        if asked != defaults[name] and asked != fixed.get(name, defaults[name]):
-            option = {"config_file": "config"}.get(name, name).replace("_", "-")
-            raise MindportError(
-                f"--{option} is settled by the case.",
-                "Leave it out, or make another case with it.",
-            )
-
-
-def side_weights(
-    order: Order, backend: str, case: SharedCase, prepared: Prepared | None, work: Path
-) -> Candidate:
-    """Return the weights that a side loads, in its layout.
-
-    Raises:
-        MindportError: If those that are given cannot be used.
-    """
-    request, given = order.request, order.request.candidate_checkpoint
-    notices = case.origin.notices
-    if backend == BACKEND and prepared is not None:
-        found = own_weights(prepared, given, request.taps_file, work)
-    elif prepared is not None:
-        found = candidate_folder(prepared, given, load_backend(backend).DIALECT, work)
-    elif given is not None:
-        against = GivenFor(
-            load_architecture(request.architecture),
-            case.config,
-            case.folder / "config.json",
-            set(case.origin.files.values()),
-        )
-        found = given_candidate(given, load_backend(backend).DIALECT, against, work)
-    else:
-        raise CheckpointError("There are no weights for this side.", "Give --checkpoint PATH.")
-    return Candidate(found.folder, notices + found.notices, found.origin)
-
-
-def _write(
-    folder: Path,
-    order: Order,
-    case: SharedCase,
-    prepared: Prepared | None,
-    candidate: Candidate,
-    run: Run,
-    capture: Capture,
-) -> None:
+def _write(folder: Path, order: Order, part: _Part, capture: Capture) -> None:
+    case, prepared, candidate, run = part.case, part.prepared, part.candidate, part.run
     reference, carry = order.side == "reference", bool(order.with_weights)
     if order.with_weights is None and reference and prepared is not None:
         carry = weights_bytes(prepared) <= SMALL
