@@ -11,25 +11,29 @@ from rich.markup import escape
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
+from mindport.migrate.checkpoints.formats import FORMATS
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file
-from mindport.migrate.console import ByArchitecture, command, err, out, progress_bar, write_report
-from mindport.migrate.convert import FORMATS
+from mindport.migrate.console import ByArchitecture, command, err, out, write_report
 from mindport.migrate.detect import choose_head, detect_dialect
 from mindport.migrate.dialect import DIALECTS
 from mindport.migrate.errors import MindportError, PlanError
 from mindport.migrate.explain import Wanted, choose_entries, explain, explanation
-from mindport.migrate.porting import Prepared, port, prepare
+from mindport.migrate.options import Options, Written
+from mindport.migrate.porting import Prepared, carry_out, check_format, prepare
+from mindport.migrate.progress import JsonLines, listen
 from mindport.migrate.report import (
     inspection,
     migration_report,
+    outcome,
     print_inspection,
     print_plan,
     summary,
 )
 from mindport.migrate.show_explanation import print_explanation
+from mindport.migrate.streaming.parts import parse_size
 
 _HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently.
 
@@ -37,6 +41,7 @@ _HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently
   migrate gpt2 ./gpt2-hf ./gpt2-ms                 torch to MindSpore
   migrate bert ./bert-hf ./bert-ms --head mlm      leave another head behind
   migrate gpt2 ./gpt2-ms ./back --to torch         the way back
+  migrate gpt2 ./gpt2-hf ./x --to torch --max-shard-size 2GB   the same in other files
   migrate gpt2 ./gpt2-hf ./x --dry-run             the plan, nothing written
   migrate inspect ./gpt2-hf                        what a checkpoint holds
   migrate explain gpt2 "*c_attn*"                  which rule takes a parameter where
@@ -67,15 +72,23 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
                      help="The head to port; by default the config's, or what the tensors show."),
         click.Option(["--to"], type=click.Choice(list(DIALECTS)),
                      help="The layout to write; by default the other one."),
-        click.Option(["--format", "file_format"], type=click.Choice(FORMATS),
-                     default="safetensors", show_default=True, help="The file format to write."),
+        click.Option(["--format", "file_format"], type=click.Choice(list(FORMATS)),
+                     default="safetensors", show_default=True, help="The file format to write; "
+                     "torch is PyTorch's, ckpt MindSpore's own."),
+        click.Option(["--max-shard-size"], metavar="SIZE",
+                     help="Write several files with an index, each of at most SIZE (2GB, 500MiB); "
+                     "by default one file."),
         click.Option(["--dtype"], type=click.Choice(FLOATS),
                      help="Cast the weights; an overflow is refused."),
+        click.Option(["--allow-overflow"], is_flag=True,
+                     help="Let values that the dtype cannot hold become infinite."),
         click.Option(["--config", "config_file"], type=path,
                      help="config.json, when it is not beside the weights."),
         click.Option(["--allow-missing"], is_flag=True,
                      help="Give absent parameters (a new head) their initial values."),
         click.Option(["--allow-unexpected"], is_flag=True, help="Leave unknown tensors behind."),
+        click.Option(["--verify/--no-verify"], default=True, show_default=True,
+                     help="Read what was written back from the disk and compare it with SRC."),
         click.Option(["--vocab-size", "vocabulary"], type=click.IntRange(min=1), metavar="N",
                      help="Write N tokens: further ones, each the mean of the others, are added, "
                      "or the last ones left out; refused if the config or the tokenizer needs "
@@ -83,53 +96,78 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--dry-run"], is_flag=True, help="Plan from the headers; write nothing."),
         click.Option(["--report"], type=path, help="Write the report as JSON to this file."),
         click.Option(["--force"], is_flag=True, help="Replace DST if it exists."),
+        click.Option(["--json", "as_json"], is_flag=True,
+                     help="Print events as JSON, one a line, instead of the report."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Print only errors."),
     ]  # fmt: skip
 
 
-def _migrate(
+def _migrate(name: str, *, as_json: bool, **options: Any) -> None:
+    try:
+        _run(name, as_json=as_json, **options)
+    except MindportError as error:
+        if as_json:
+            JsonLines().event("error", message=error.message, hint=error.hint,
+                              exit_code=error.exit_code)  # fmt: skip
+        raise
+
+
+def _run(
     name: str,
     *,
     source: str,
     destination: Path | None,
-    file_format: str,
     dry_run: bool,
     report: Path | None,
-    force: bool,
     quiet: bool,
+    as_json: bool,
+    file_format: str,
+    max_shard_size: str | None,
+    verify: bool,
+    allow_overflow: bool,
+    force: bool,
     **choices: Any,
 ) -> None:
     if destination is None and not dry_run:
         raise MindportError("DST is missing.", "Name a folder to write, or add --dry-run.")
+    options = Options(
+        file_format=file_format,
+        max_shard_bytes=parse_size(max_shard_size) if max_shard_size else None,
+        verify=verify,
+        allow_overflow=allow_overflow,
+        force=force,
+    )
     try:
-        prepared = prepare(source, name, **choices)
+        prepared = prepare(source, name, options=options, **choices)
     except PlanError as error:
         if report is not None:
             write_report(report, {"schema": 1, "architecture": name, "written_to": None,
                                   "problems": list(error.problems)})  # fmt: skip
         raise
+    check_format(file_format, prepared.plan.target.name)
+    written = None
     if not dry_run and destination is not None:
-        with progress_bar(quiet) as progress:
-            port(prepared, destination, file_format=file_format, force=force, progress=progress)
-    _show(prepared, None if dry_run else destination, report, quiet)
-
-
-def _show(prepared: Prepared, written: Path | None, report: Path | None, quiet: bool) -> None:
+        with listen(err(), quiet=quiet, as_json=as_json) as listener:
+            written = carry_out(prepared, destination, options, listener)
+    content = migration_report(prepared.plan, written)
     if report is not None:
-        content = migration_report(prepared.plan, str(written) if written else None)
         write_report(report, content)
-    if quiet:
-        return
+    if as_json:
+        JsonLines().event("done", **content)
+    elif not quiet:
+        _show(prepared, written)
+
+
+def _show(prepared: Prepared, written: Written | None) -> None:
     console = out()
     print_plan(console, prepared.plan)
     console.print()
     console.print(summary(prepared.plan), soft_wrap=True)
-    if written is None:
-        console.print("dry run: nothing was written")
-    else:
+    console.print(escape(outcome(written)), soft_wrap=True)
+    if written and written.overflows:
         console.print(
-            f"wrote {escape(str(written))}: read back and equal to the source bit for bit",
-            soft_wrap=True,
+            f"{sum(written.overflows.values())} values of {len(written.overflows)} tensors became "
+            "infinite"
         )
     if any(e.action in ("ignored", "generated") for e in prepared.plan.entries):
         err().print("note: some tensors were ignored or generated; see the table")

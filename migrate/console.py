@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -14,7 +13,6 @@ from typing import Any, ParamSpec
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mindport.migrate.errors import EXIT_USAGE, DestinationError, MindportError
 
@@ -60,34 +58,6 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         raise SystemExit(code or 0)
 
     return run
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function (stage, done, total) that draws a bar on a terminal and is silent elsewhere.
-
-    Args:
-        quiet: Draw nothing at all.
-    """
-    console = err()
-    if quiet or not console.is_terminal:
-        yield lambda *_: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
-        yield advance
 
 
 def write_report(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,116 +1,33 @@
-"""Carry a plan out tensor by tensor, read the result back, and publish it whole."""
+"""Carry a plan out: write the weights file by file, read them back, publish them whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mindport.migrate.architecture import Kind
-from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
-from mindport.migrate.checkpoints.mindspore_ckpt import write_ckpt
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
-from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
-from mindport.migrate.entry import Entry, Read
+from mindport.migrate.checkpoints.formats import FORMATS, Format
+from mindport.migrate.checkpoints.locate import Checkpoint
+from mindport.migrate.checkpoints.shards import index_content
+from mindport.migrate.checkpoints.tensors import TensorInfo
+from mindport.migrate.destination import check_destination, check_space
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
-from mindport.migrate.manifest import make_manifest
+from mindport.migrate.manifest import make_manifest, read_manifest, sha256_of
+from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan
-
-Progress = Callable[[str, int, int], None]
-FORMATS = ("safetensors", "ckpt")
-
-
-def convert_tensors(plan: Plan, reader: TensorReader) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the target's tensors in storage order, each checked for NaN and Inf.
-
-    Args:
-        plan: What goes where.
-        reader: The source.
-
-    Raises:
-        CheckpointError: If a weight is not finite, overflows the target dtype, or a tied pair
-            differs.
-    """
-    by_target = {e.target: e for e in plan.entries if e.action in ("ported", "generated")}
-    ties: dict[str, list[Entry]] = {}
-    for entry in plan.entries:
-        if entry.action == "tied":
-            ties.setdefault(entry.target, []).append(entry)
-    for name in storage_order(plan.written):
-        entry = by_target[name]
-        if entry.action == "generated":
-            yield name, initial_value(entry, plan.config)
-            continue
-        for tied in ties.get(name, ()):
-            _check_tie(reader.read(entry.source), reader.read(tied.source), entry, tied)
-        yield name, port_entry(entry, reader.read)
-
-
-def port_entry(entry: Entry, read: Read) -> np.ndarray:
-    """Return the target's array of a ported entry.
-
-    Args:
-        entry: What becomes of it.
-        read: Returns a source's array by its name.
-
-    Raises:
-        CheckpointError: If a value is NaN or Inf, before or because of the cast.
-    """
-
-    def checked(name: str) -> np.ndarray:
-        array = read(name)
-        wide = array.astype(np.float32) if array.dtype.itemsize < 4 else array
-        if not np.isfinite(wide).all():
-            bad = int(array.size - np.isfinite(wide).sum())
-            raise CheckpointError(
-                f"{name} holds {bad} value{'s' * (bad > 1)} that are NaN or infinite.",
-                "Such weights cannot be validated; find out where they come from (an overflow in "
-                "half-precision training, a damaged file).",
-            )
-        return array
-
-    array = entry.assemble(checked)
-    if entry.cast is not None:
-        array = entry.cast.apply(array)
-        lost = int(array.size - np.isfinite(array.astype(np.float32)).sum())
-        if lost:
-            raise CheckpointError(
-                f"{lost} value{'s' * (lost > 1)} of {' and '.join(entry.sources)} do not fit "
-                f"{entry.target_dtype}.",
-                "Keep the dtype, or choose bfloat16, which has the range of float32.",
-            )
-    return array
-
-
-def _check_tie(array: np.ndarray, other: np.ndarray, entry: Entry, tied: Entry) -> None:
-    if array.tobytes() != other.tobytes():
-        raise CheckpointError(
-            f"The config ties {tied.source} to {entry.source}, but their values differ.",
-            'If they were trained apart, set "tie_word_embeddings": false in config.json.',
-        )
-
-
-def initial_value(entry: Entry, config: Mapping[str, Any]) -> np.ndarray:
-    """Return what upstream gives a new parameter: N(0, initializer_range), ones or zeros.
-
-    The draw depends on the parameter's name alone, so a port is reproducible.
-    """
-    dtype = DTYPES[entry.target_dtype].numpy
-    if entry.kind is Kind.NORM_WEIGHT:
-        return np.ones(entry.target_shape, dtype)
-    if entry.kind in (Kind.BIAS, Kind.NORM_BIAS):
-        return np.zeros(entry.target_shape, dtype)
-    seed = int.from_bytes(hashlib.sha256(entry.target.encode()).digest()[:8], "little")
-    scale = config["initializer_range"]
-    return np.random.default_rng(seed).normal(0.0, scale, entry.target_shape).astype(dtype)
+from mindport.migrate.progress import Listener, Stage
+from mindport.migrate.streaming.feed import Feed
+from mindport.migrate.streaming.fill import fill
+from mindport.migrate.streaming.folder import WorkFolder, was_published, work_folder_of
+from mindport.migrate.streaming.parts import Part, divide
+from mindport.migrate.streaming.reading import Source, identify_files, source_order
+from mindport.migrate.streaming.verify import DiffersError, verify_file
+from mindport.migrate.streaming.weights import Weights
+from mindport.migrate.target import target_config, target_metadata
 
 
 def write_checkpoint(
@@ -118,140 +35,206 @@ def write_checkpoint(
     source: Checkpoint,
     destination: Path,
     config: Mapping[str, Any],
-    *,
-    file_format: str = "safetensors",
-    force: bool = False,
-    progress: Progress = lambda *_: None,
-) -> Path:
+    options: Options,
+    listener: Listener,
+) -> Written:
     """Write the ported checkpoint as a folder: weights, config, tokenizer files, manifest.
 
-    The folder appears whole or not at all: it is written beside its place, read back and
-    compared bit for bit with the source, and renamed.
+    The folder appears whole or not at all. It is made beside its place; weights files that are
+    whole when a process is killed are used by the next one with the same plan.
 
     Args:
         plan: What goes where.
         source: The open source.
         destination: The folder to make.
         config: The contents of the source's ``config.json``.
-        file_format: ``safetensors`` or, for MindSpore, ``ckpt``.
-        force: Replace a folder that exists.
-        progress: Called with (stage, done, total).
+        options: How.
+        listener: Hears how it goes on.
 
     Raises:
         DestinationError: If the folder exists or cannot be written.
         CheckpointError: If a tensor is not fit to be ported.
     """
-    check_destination(destination, force)
+    form = FORMATS[options.file_format]
+    parts = divide(_in_order(plan, source), form, target_metadata(plan), options.max_shard_bytes)
+    identity = _identify(plan, source, config, options)
+    if was_published(destination, identity):
+        shutil.rmtree(work_folder_of(destination), ignore_errors=True)
+        listener.notice(f"{destination} was whole already when the last run was killed")
+        return _recall(destination)
+    check_destination(destination, options.force)
+    left = 0
     try:
-        work = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    except OSError as error:
-        raise DestinationError(
-            f"{destination} cannot be written: {error.strerror or error}.",
-            "Choose a folder that you may write to.",
-        ) from None
-    try:
-        weights = work / ("model.safetensors" if file_format == "safetensors" else "model.ckpt")
-        tensors = _counted(convert_tensors(plan, source.reader), len(plan.written), progress)
-        if file_format == "safetensors":
-            write_safetensors(weights, tensors, plan.written, _metadata(plan))
-        else:
-            write_ckpt(weights, tensors, plan.written)
-        verify_written(plan, source.reader, open_checkpoint(weights).reader, progress)
-        _write_json(work / "config.json", target_config(plan, config))
-        for file in source.tokenizer_files:
-            shutil.copyfile(file, work / file.name)
-        _write_json(work / "manifest.json", make_manifest(plan, source, work))
-        publish(work, destination, force)
+        with WorkFolder(destination, identity) as folder:
+            try:
+                left_to_write = (p.layout.size for p in parts if p.name not in folder.finished)
+                check_space(left_to_write, folder.files, destination)
+                writing = _Writing(plan, source, folder, options, listener)
+                writing.write(parts)
+                written = writing.finish(destination, config, form, parts)
+                folder.publish(options.force)
+            except MindportError:
+                folder.remove()  # the same command would come to the same end
+                raise
+            finally:
+                left = len(folder.finished)
     except OSError as error:
         raise DestinationError(
             f"{destination} could not be written: {error.strerror or error}.",
-            "Free some space or choose another folder; nothing was left behind.",
+            "Free some space or choose another folder; "
+            + (
+                f"the same command goes on with what is finished ({left} of {len(parts)} files)."
+                if left
+                else "nothing was left behind."
+            ),
         ) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return destination
+    return written
 
 
-def check_destination(destination: Path, force: bool) -> None:
-    """Raise unless ``destination`` may be written to.
+class _Writing:
+    """Writes and verifies one part after another."""
 
-    Raises:
-        DestinationError: If it exists and ``force`` is not set, or its parent does not exist.
-    """
-    if destination.exists() and not force:
-        raise DestinationError(
-            f"{destination} exists already.", "Choose another name, or replace it with --force."
+    def __init__(
+        self, plan: Plan, source: Checkpoint, folder: WorkFolder, options: Options,
+        listener: Listener,
+    ) -> None:  # fmt: skip
+        self._plan, self._source, self._folder = plan, source, folder
+        self._options, self._listener = options, listener
+        self._entries = {e.target: e for e in plan.entries if e.action in ("ported", "generated")}
+        self._digests: dict[str, str] = {}
+        self._sources: dict[Path, str] = {}
+        self._kept: list[str] = []
+        self._overflows: dict[str, int] = {}
+
+    def write(self, parts: list[Part]) -> None:
+        """Write all parts, or keep those that are there."""
+        total = sum(part.layout.size for part in parts)
+        self._listener.start(len(parts), total)
+        writes = _Counter(self._listener, "write", total)
+        reads = _Counter(self._listener, "verify", total)
+        with Source(self._source.reader, hashing=True) as source:
+            weights = Weights(source)
+            feed = Feed(self._plan, weights, allow_overflow=self._options.allow_overflow)
+            for part in parts:
+                size = part.layout.size
+                kept = self._keep(part, weights)
+                if kept:
+                    self._kept.append(part.name)
+                    writes.add(size)
+                    reads.add(size)
+                else:
+                    digest = fill(part.layout, feed, self._folder.files / part.name, writes.add)
+                    self._folder.finish(part.name, digest)
+                if self._options.verify and not kept:
+                    end = reads.done + size
+                    self._verify(part, weights, reads.add)
+                    reads.add(end - reads.done)
+                self._listener.part(part.name, size, self._folder.finished[part.name], kept)
+            self._sources = source.hashes()
+            source.check_unchanged()
+            self._overflows = feed.overflows
+
+    def _keep(self, part: Part, weights: Weights) -> bool:
+        """Return whether a part was finished before and still is what it was."""
+        if part.name not in self._folder.finished:
+            return False
+        try:
+            # Whether these bytes count is known at the end.
+            self._verify(part, weights, lambda _: None)
+        except (DiffersError, CheckpointError):
+            self._listener.notice(f"{part.name} was changed since it was written; written again")
+            self._folder.reject(part.name)
+            return False
+        self._listener.notice(f"{part.name} was finished before and is kept")
+        return True
+
+    def _verify(self, part: Part, weights: Weights, passed: Callable[[int], None]) -> None:
+        """Read a part back; compare it with the source as well, unless that was declined."""
+        entries = {name: self._entries[name] for name in part.infos}
+        verify_file(
+            self._folder.files / part.name,
+            self._folder.finished[part.name],
+            entries if self._options.verify else {},
+            weights,
+            passed,
         )
-    if destination.exists() and not destination.is_dir():
-        raise DestinationError(f"{destination} is a file; a folder is to be written there.")
-    if not destination.parent.is_dir():
-        raise DestinationError(
-            f"There is no folder {destination.parent}.", "Make it, or choose another place."
+
+    def finish(
+        self, destination: Path, config: Mapping[str, Any], form: Format, parts: list[Part]
+    ) -> Written:
+        """Write what lies beside the weights, the manifest last."""
+        files = self._folder.files
+        _write_json(files / "config.json", target_config(self._plan, config))
+        if len(parts) > 1:
+            shards = {part.name: part.infos for part in parts}
+            _write_json(files / form.index_name, index_content(shards, target_metadata(self._plan)))
+        for file in self._source.tokenizer_files:
+            shutil.copyfile(file, files / file.name)
+        known = self._folder.finished
+        hashes = {
+            file.name: known.get(file.name) or sha256_of(file)
+            for file in sorted(files.iterdir())
+            if file.name != "manifest.json"
+        }
+        written = Written(
+            destination,
+            hashes,
+            {path.name: digest for path, digest in self._sources.items()},
+            self._options.verify,
+            tuple(self._kept),
+            self._overflows,
         )
+        _write_json(files / "manifest.json", make_manifest(self._plan, self._source, written))
+        return written
 
 
-def target_config(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of the target: the source's, with the class of the head ported."""
-    vocabulary = {} if plan.vocabulary is None else {"vocab_size": plan.vocabulary}
-    return {
-        **config,
-        **vocabulary,
-        "model_type": plan.architecture.name,
-        "architectures": [plan.head.class_name],
+class _Counter:
+    def __init__(self, listener: Listener, stage: Stage, total: int) -> None:
+        self._listener, self._stage, self._total = listener, stage, total
+        self.done = 0
+
+    def add(self, size: int) -> None:
+        self.done += size
+        self._listener.progress(self._stage, self.done, self._total)
+
+
+def _in_order(plan: Plan, source: Checkpoint) -> dict[str, TensorInfo]:
+    """Return what is written, in the order in which it lies in the source; new tensors last."""
+    targets: dict[str, list[str]] = {}
+    for entry in plan.entries:
+        if entry.action == "ported":
+            targets.setdefault(entry.sources[0], []).append(entry.target)
+    names = [t for name in source_order(source.reader, targets) for t in targets[name]]
+    names += [e.target for e in plan.entries if e.action == "generated"]
+    written = plan.written
+    return {name: written[name] for name in names}
+
+
+def _identify(plan: Plan, source: Checkpoint, config: Mapping[str, Any], options: Options) -> str:
+    """Return a digest of all that decides what is written."""
+    identities = identify_files((*source.reader.files, *source.tokenizer_files))
+    content = {
+        "version": version("mindport"),
+        "architecture": plan.architecture.name,
+        "head": plan.head.name,
+        "layouts": [plan.source.name, plan.target.name],
+        "entries": [entry.to_dict() for entry in plan.entries],
+        "config": config,
+        "form": [options.file_format, options.max_shard_bytes, options.allow_overflow],
+        "files": {str(path.resolve()): identity for path, identity in identities.items()},
     }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def verify_written(
-    plan: Plan, source: TensorReader, written: TensorReader, progress: Progress
-) -> None:
-    """Compare what was written with the source, bit for bit (see :meth:`Entry.agrees`).
-
-    Raises:
-        MindportError: If anything differs: a fault of this tool or of the disk.
-    """
-    entries = [e for e in plan.entries if e.action == "ported"]
-    for done, entry in enumerate(entries, 1):
-        if not entry.agrees(source.read, written.read(entry.target)):
-            made_of = " and ".join(entry.sources)
-            raise MindportError(
-                f"{entry.target} read back differs from {made_of}; nothing was published.",
-                "The disk may be failing; if it happens again, please report it.",
-            )
-        progress("verify", done, len(entries))
-
-
-def publish(work: Path, destination: Path, force: bool) -> None:
-    """Make ``work`` appear as ``destination`` in one step, its data on disk before its name."""
-    for file in work.iterdir():
-        file.chmod(0o644)
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    work.chmod(0o755)
-    if force and destination.exists():
-        retired = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}")
-        destination.rename(retired)
-        work.rename(destination)
-        shutil.rmtree(retired, ignore_errors=True)
-    else:
-        work.rename(destination)
-
-
-def _metadata(plan: Plan) -> dict[str, str]:
-    # transformers refuses a safetensors file without a "format" that it knows.
-    return {
-        "format": "pt" if plan.target.name == "torch" else "mindspore",
-        "mindport.architecture": plan.architecture.name,
-        "mindport.head": plan.head.name,
-        "mindport.layout": plan.target.name,
-    }
-
-
-def _counted(
-    tensors: Iterator[tuple[str, np.ndarray]], total: int, progress: Progress
-) -> Iterator[tuple[str, np.ndarray]]:
-    for done, item in enumerate(tensors, 1):
-        yield item
-        progress("write", done, total)
+def _recall(folder: Path) -> Written:
+    manifest = read_manifest(folder / "manifest.json")
+    return Written(
+        folder,
+        manifest["files"],
+        manifest["source"]["files"],
+        manifest["verified"],
+        overflows=manifest["overflowed"],
+    )
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

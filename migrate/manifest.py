@@ -12,6 +12,7 @@ from mindport.migrate.errors import CheckpointError
 
 if TYPE_CHECKING:
     from mindport.migrate.checkpoints.locate import Checkpoint
+    from mindport.migrate.options import Written
     from mindport.migrate.plan import Plan
 
 SCHEMA = 1
@@ -26,13 +27,13 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def make_manifest(plan: Plan, source: Checkpoint, folder: Path) -> dict[str, Any]:
+def make_manifest(plan: Plan, source: Checkpoint, written: Written) -> dict[str, Any]:
     """Return the manifest of a freshly written folder.
 
     Args:
         plan: The plan that was carried out.
         source: Where the weights came from.
-        folder: The files written so far; each is hashed.
+        written: The hashes, and what was noticed.
     """
     return {
         "schema": SCHEMA,
@@ -43,9 +44,11 @@ def make_manifest(plan: Plan, source: Checkpoint, folder: Path) -> dict[str, Any
         "source": {
             "layout": plan.source.name,
             "format": source.reader.format,
-            "files": {file.name: sha256_of(file) for file in source.reader.files},
+            "files": dict(written.sources),
         },
-        "files": {file.name: sha256_of(file) for file in sorted(folder.iterdir())},
+        "files": dict(written.files),
+        "verified": written.verified,
+        "overflowed": dict(written.overflows),
         "totals": plan.totals(),
         "parameters": [entry.to_dict() for entry in plan.entries],
     }

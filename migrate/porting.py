@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.checkpoints.formats import FORMATS
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
 from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file, resolve_config
-from mindport.migrate.convert import FORMATS, Progress, check_destination, write_checkpoint
+from mindport.migrate.convert import write_checkpoint
 from mindport.migrate.detect import choose_head, detect_dialect, refuse_other_architecture
 from mindport.migrate.dialect import DIALECTS
 from mindport.migrate.errors import (
@@ -21,7 +22,9 @@ from mindport.migrate.errors import (
     MindportError,
     did_you_mean,
 )
+from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan, make_plan
+from mindport.migrate.progress import Listener
 from mindport.migrate.vocabulary import check_vocabulary
 
 
@@ -50,6 +53,7 @@ def prepare(
     dtype: str | None = None,
     allow_missing: bool = False,
     allow_unexpected: bool = False,
+    options: Options | None = None,
     vocabulary: int | None = None,
 ) -> Prepared:
     """Plan a port from the headers alone.
@@ -63,6 +67,8 @@ def prepare(
         dtype: Cast floating tensors to ``float32``, ``float16`` or ``bfloat16``.
         allow_missing: Give absent parameters their initial value.
         allow_unexpected: Leave unknown tensors behind.
+        options: How the plan will be carried out. With them, the layout may stay as it is if
+            the dtype, the format or the number of files changes.
         vocabulary: How many tokens the target shall have: more are added, or the last left out.
 
     Raises:
@@ -90,10 +96,11 @@ def prepare(
         raise MindportError(
             f"There is no layout {target_name!r}.{did_you_mean(target_name, DIALECTS)}"
         )
-    if target_name == source_dialect.name:
+    if target_name == source_dialect.name and not _changes(checkpoint, dtype, options):
         raise MindportError(
             f"{checkpoint.path} is in {target_name}'s layout already.",
-            f"Leave out --to {target_name}, or give another source.",
+            f"Leave out --to {target_name}, or change something with --dtype, --format or "
+            "--max-shard-size.",
         )
     plan = make_plan(
         described,
@@ -110,46 +117,86 @@ def prepare(
     return Prepared(plan, checkpoint, config)
 
 
+def _changes(source: Checkpoint, dtype: str | None, options: Options | None) -> bool:
+    if options is None:
+        return False
+    return (
+        dtype is not None
+        or options.file_format != source.reader.format
+        or options.max_shard_bytes is not None
+        or len(source.reader.files) > 1
+    )
+
+
 def port(
     prepared: Prepared,
     destination: Path,
     *,
     file_format: str = "safetensors",
     force: bool = False,
-    progress: Progress = lambda *_: None,
 ) -> Path:
     """Carry a prepared plan out and return the folder.
 
     Args:
         prepared: From :func:`prepare`.
         destination: The folder to make.
-        file_format: ``safetensors``, or ``ckpt`` for MindSpore.
+        file_format: ``safetensors``, ``torch``, ``ckpt`` or ``npz``.
         force: Replace a folder that exists.
-        progress: Called with (stage, done, total).
 
     Raises:
         DestinationError: If the folder exists or cannot be written.
         CheckpointError: If a tensor is not fit to be ported.
     """
-    if file_format not in FORMATS:
-        raise MindportError(
-            f"There is no format {file_format!r}.{did_you_mean(file_format, FORMATS)}"
-        )
-    if file_format == "ckpt" and prepared.plan.target.name != "mindspore":
-        raise MindportError(
-            "The ckpt format is MindSpore's; torch cannot read it.", "Leave out --format."
-        )
+    return carry_out(prepared, destination, Options(file_format=file_format, force=force)).folder
+
+
+def carry_out(
+    prepared: Prepared,
+    destination: Path,
+    options: Options,
+    listener: Listener | None = None,
+) -> Written:
+    """Carry a prepared plan out.
+
+    Args:
+        prepared: From :func:`prepare`.
+        destination: The folder to make.
+        options: How.
+        listener: Hears how it goes on.
+
+    Raises:
+        DestinationError: If the folder exists or cannot be written.
+        CheckpointError: If a tensor is not fit to be ported.
+    """
+    check_format(options.file_format, prepared.plan.target.name)
     if destination.resolve() == prepared.source.folder.resolve():
         raise DestinationError(
             f"{destination} is the source itself.", "Name another folder; the source is kept."
         )
-    check_destination(destination, force)
     return write_checkpoint(
         prepared.plan,
         prepared.source,
         destination,
         prepared.config,
-        file_format=file_format,
-        force=force,
-        progress=progress,
+        options,
+        listener or Listener(),
     )
+
+
+def check_format(name: str, layout: str) -> None:
+    """Raise unless a format exists and the framework of the layout reads it.
+
+    Raises:
+        MindportError: With the formats that there are.
+    """
+    if name not in FORMATS:
+        raise MindportError(f"There is no format {name!r}.{did_you_mean(name, FORMATS)}")
+    if (name, layout) == ("ckpt", "torch"):
+        raise MindportError(
+            "The ckpt format is MindSpore's; torch cannot read it.", "Leave out --format."
+        )
+    if (name, layout) == ("torch", "mindspore"):
+        raise MindportError(
+            "The torch format is PyTorch's; MindSpore cannot read it.",
+            "Leave out --format, or take ckpt.",
+        )

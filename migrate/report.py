@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
 from mindport.migrate.entry import Entry
+from mindport.migrate.options import Written
 from mindport.migrate.plan import Plan
 from mindport.migrate.vocabulary_rows import CutVocabulary, PadVocabulary
 
@@ -22,12 +23,12 @@ _STYLES = {
 }
 
 
-def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
+def migration_report(plan: Plan, written: Written | None) -> dict[str, Any]:
     """Return the report as JSON-ready data.
 
     Args:
         plan: What was, or would be, done.
-        destination: The folder written, or None for a dry run.
+        written: What came of it, or None for a dry run.
     """
     return {
         "schema": 1,
@@ -35,7 +36,8 @@ def migration_report(plan: Plan, destination: str | None) -> dict[str, Any]:
         "head": plan.head.name,
         "source_layout": plan.source.name,
         "target_layout": plan.target.name,
-        "written_to": destination,
+        "written_to": str(written.folder) if written else None,
+        **(written.to_dict() if written else {}),
         "vocab_size": plan.vocabulary,
         "totals": plan.totals(),
         "parameters": [entry.to_dict() for entry in plan.entries],
@@ -90,6 +92,18 @@ def summary(plan: Plan) -> str:
         f"{plan.architecture.title} {plan.head.class_name}, {plan.source.name} to "
         f"{plan.target.name}: {totals['source']} tensors in, {', '.join(parts)}, 0 left over"
     )
+
+
+def outcome(written: Written | None) -> str:
+    """Return what came of a plan in one sentence."""
+    if written is None:
+        return "dry run: nothing was written"
+    checked = (
+        "read back and equal to the source bit for bit"
+        if written.verified
+        else "not read back (--no-verify)"
+    )
+    return f"wrote {written.folder}: {checked}"
 
 
 def _resized(plan: Plan) -> str:

@@ -14,6 +14,21 @@ from mindport.validate.checkpoints import ReferenceChoice, random_checkpoint
 HEADS = [(name, head) for name in architecture_names() for head in load_architecture(name).heads]
 
 
+def make_checkpoint(
+    folder: Path, architecture: str, head: str, seed: int = 0, **config: object
+) -> Path:
+    """Write a Hugging Face folder of random tiny weights."""
+    described = load_architecture(architecture)
+    config_file = folder.with_name(f"{folder.name}.json")
+    tiny = described.sizes["tiny"]
+    # Not where positions are counted behind it: few would be left.
+    pad = {} if described.positions_after else {"pad_token_id": tiny["vocab_size"] - 1}
+    content = {**tiny, **pad, **config}
+    config_file.write_text(json.dumps(content))
+    choice = ReferenceChoice("random", config_file, None, head, seed)
+    return random_checkpoint(described, choice, folder)
+
+
 @pytest.fixture(params=HEADS, ids="-".join)
 def every_head(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Architecture and head, each in turn."""
@@ -28,16 +43,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def make(architecture: str, head: str, seed: int = 0, **config: object) -> Path:
         key = (architecture, head, str(seed), json.dumps(config, sort_keys=True))
         if key not in made:
-            folder = tmp_path_factory.mktemp(f"{architecture}-{head}")
-            described = load_architecture(architecture)
-            config_file = folder / "asked.json"
-            tiny = described.sizes["tiny"]
-            # Not where positions are counted behind it: few would be left.
-            pad = {} if described.positions_after else {"pad_token_id": tiny["vocab_size"] - 1}
-            content = {**tiny, **pad, **config}
-            config_file.write_text(json.dumps(content))
-            choice = ReferenceChoice("random", config_file, None, head, seed)
-            made[key] = random_checkpoint(described, choice, folder / "hf")
+            folder = tmp_path_factory.mktemp(f"{architecture}-{head}") / "hf"
+            made[key] = make_checkpoint(folder, architecture, head, seed, **config)
         return made[key]
 
     return make

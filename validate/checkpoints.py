@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.architecture import Architecture, Kind
+from mindport.migrate.checkpoints.formats import FORMATS
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.detect import choose_head, detect_dialect, holds_embeddings
@@ -129,17 +131,12 @@ def _gather(checkpoint: Checkpoint, config_file: Path | None, folder: Path) -> P
         )
     read_config_file(config)
     folder.mkdir()
-    names = {
-        "safetensors": "model.safetensors",
-        "torch": "pytorch_model.bin",
-        "ckpt": "model.ckpt",
-    }
     files = checkpoint.reader.files
     if len(files) > 1:
         raise CheckpointError(
             f"{checkpoint.path} has several shards.", "Give the folder that holds its index."
         )
-    (folder / names[checkpoint.reader.format]).symlink_to(files[0].resolve())
+    (folder / FORMATS[checkpoint.reader.format].file_name).symlink_to(files[0].resolve())
     (folder / "config.json").symlink_to(config.resolve())
     for file in checkpoint.tokenizer_files:
         (folder / file.name).symlink_to(file.resolve())
@@ -165,14 +162,10 @@ def random_checkpoint(architecture: Architecture, choice: ReferenceChoice, folde
     }
     infos = {name: TensorInfo("float32", p.torch_shape) for name, p in parameters.items()}
     folder.mkdir()
-    write_safetensors(
+    write_arrays(
         folder / "model.safetensors",
-        (
-            (name, _draw(rng, parameters[name].parameter.kind, infos[name].shape))
-            for name in storage_order(infos)
-        ),
-        infos,
-        {"format": "pt"},
+        safetensors_layout(infos, {"format": "pt"}),
+        lambda name: _draw(rng, parameters[name].parameter.kind, infos[name].shape),
     )
     content = {**config, "model_type": architecture.name, "architectures": [head.class_name]}
     (folder / "config.json").write_text(json.dumps(content, indent=2), encoding="utf-8")

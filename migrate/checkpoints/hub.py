@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mindport.migrate.checkpoints.formats import BY_SUFFIX
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -24,14 +25,7 @@ def resolve_checkpoint(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.exists():
         return path
-    if not _NAME.fullmatch(name_or_path) or path.suffix in {
-        ".safetensors",
-        ".bin",
-        ".pth",
-        ".pt",
-        ".ckpt",
-        ".json",
-    }:
+    if not _NAME.fullmatch(name_or_path) or path.suffix in {*BY_SUFFIX, ".json"}:
         raise CheckpointError(
             f"There is no checkpoint at {name_or_path}.",
             "Give a folder or file that exists, or a model's name such as gpt2.",

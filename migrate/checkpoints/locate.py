@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mindport.migrate.checkpoints.mindspore_ckpt import CkptReader
-from mindport.migrate.checkpoints.safetensors import SafetensorsReader
-from mindport.migrate.checkpoints.tensors import TensorReader, join_readers
-from mindport.migrate.checkpoints.torch_zip import TorchZipReader
+from mindport.migrate.checkpoints.formats import BY_SUFFIX, WEIGHT_FILES
+from mindport.migrate.checkpoints.shards import open_shards
+from mindport.migrate.checkpoints.tensors import TensorReader
 from mindport.migrate.errors import CheckpointError
 
-READERS: Mapping[str, Callable[[Path], TensorReader]] = {
-    ".safetensors": SafetensorsReader,
-    ".bin": TorchZipReader,
-    ".pth": TorchZipReader,
-    ".pt": TorchZipReader,
-    ".ckpt": CkptReader,
-}
-# In the order in which transformers prefers them; MindSpore's own format last.
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "model.ckpt",
-)
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -67,6 +49,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: If there is nothing to read, or it cannot be read.
     """
+    try:
+        return _open(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _open(path: Path) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(
             f"There is no checkpoint at {path}.", "Give a folder or a weights file that exists."
@@ -89,7 +78,7 @@ def _weights_in(folder: Path) -> Path:
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
-    others = sorted(f for f in folder.iterdir() if f.suffix in READERS and f.is_file())
+    others = sorted(f for f in folder.iterdir() if f.suffix in BY_SUFFIX and f.is_file())
     if len(others) == 1:
         return others[0]
     if others:
@@ -100,7 +89,7 @@ def _weights_in(folder: Path) -> Path:
     raise CheckpointError(
         f"{folder} holds no weights.",
         f"Looked for {', '.join(WEIGHT_FILES)} and any single "
-        f"file with one of the endings {', '.join(READERS)}.",
+        f"file with one of the endings {', '.join(BY_SUFFIX)}.",
     )
 
 
@@ -108,41 +97,12 @@ def _open_weights(path: Path) -> TensorReader:
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty.", "Fetch or write the file again.")
     if path.name.endswith(".index.json"):
-        return _open_shards(path)
-    if path.suffix not in READERS:
+        return open_shards(path, _open_weights)
+    if path.suffix not in BY_SUFFIX:
         raise CheckpointError(
-            f"{path} has an unknown ending {path.suffix!r}.", f"Known: {', '.join(READERS)}."
+            f"{path} has an unknown ending {path.suffix!r}.", f"Known: {', '.join(BY_SUFFIX)}."
         )
-    reader = READERS[path.suffix](path)
+    reader = BY_SUFFIX[path.suffix].reader(path)
     if not reader.infos:
         raise CheckpointError(f"{path} holds no tensors.")
     return reader
-
-
-def _open_shards(index: Path) -> TensorReader:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = sorted(set(weight_map.values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{index} is not a shard index ({type(error).__name__}: {error}).",
-            "It should map tensor names to files under 'weight_map'.",
-        ) from None
-    for shard in shards:
-        if not isinstance(shard, str) or Path(shard).name != shard:
-            raise CheckpointError(f"{index} names the shard {shard!r}, which leaves its folder.")
-    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
-    if missing or not shards:
-        raise CheckpointError(
-            f"{index} names {len(missing)} of {len(shards)} shards that are not there: "
-            f"{', '.join(missing) or 'none at all'}.",
-            "Fetch the missing files into the same folder.",
-        )
-    joined = join_readers((_open_weights(index.parent / shard) for shard in shards), index)
-    absent = sorted(set(weight_map) - set(joined.infos))
-    if absent:
-        raise CheckpointError(
-            f"{index} lists {len(absent)} tensors that its shards do not hold: "
-            f"{', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}."
-        )
-    return joined

@@ -1,74 +1,49 @@
-r"""Read and write MindSpore's ``.ckpt`` without MindSpore.
+r"""Read and lay out MindSpore's ``.ckpt`` without MindSpore.
 
 The file is one protobuf message, ``Checkpoint { repeated Value value = 1 }`` with ``Value { string
 tag = 1; TensorProto tensor = 2 }`` and ``TensorProto { repeated int64 dims = 1; string
 tensor_type = 2; bytes tensor_content = 3 }`` (``mindspore/train/checkpoint_pb2``). A repeated
 message field is simply written again and again, so a file can be written tensor by tensor.
 Tensors above 512 MiB stand in slices that repeat the tag and the whole tensor's dims.
+
+``save_checkpoint(crc_check=True)`` adds ``crc_num`` and, in ten bytes with the highest first, the
+CRC-32 of all before it. MindSpore from 2.7 on skips it unless ``load_checkpoint(crc_check=True)``
+asks for it, so files are always written with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from mindport.migrate.checkpoints.tensors import BY_CKPT, DTYPES, TensorInfo
+from mindport.migrate.checkpoints.layout import Checksum, Data, Fixed, Layout, Segment
+from mindport.migrate.checkpoints.limits import (
+    MAX_AXES,
+    MAX_NAME_BYTES,
+    MAX_TENSORS,
+    check_infos,
+    show,
+)
+from mindport.migrate.checkpoints.protobuf import Scanner, bytes_head, varint_field
+from mindport.migrate.checkpoints.source import SourceFile
+from mindport.migrate.checkpoints.tensors import BY_CKPT, DTYPES, Span, TensorInfo
 from mindport.migrate.errors import CheckpointError
 
 SLICE_BYTES = 512 * 1024 * 1024
-_BYTES_FIELD = 2  # protobuf wire type: length-delimited
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _field(number: int, size: int) -> bytes:
-    return _varint(number << 3 | _BYTES_FIELD) + _varint(size)
-
-
-def write_ckpt(
-    path: Path, tensors: Iterable[tuple[str, np.ndarray]], infos: Mapping[str, TensorInfo]
-) -> None:
-    """Write a ``.ckpt`` in one pass.
-
-    Args:
-        path: Where to; the caller renames it into place.
-        tensors: Name and array.
-        infos: Dtype and shape of each.
-    """
-    with path.open("wb") as file:
-        for name, array in tensors:
-            info = infos[name]
-            data = np.ascontiguousarray(array).ravel().view(np.uint8).data
-            for start in range(0, len(data), SLICE_BYTES):
-                _write_value(file, name, info, data[start : start + SLICE_BYTES])
-
-
-def _write_value(file: BinaryIO, name: str, info: TensorInfo, data: memoryview) -> None:
-    tag = name.encode()
-    dims = b"".join(_varint(1 << 3) + _varint(n) for n in info.shape)
-    kind = DTYPES[info.dtype].ckpt.encode()
-    tensor_head = dims + _field(2, len(kind)) + kind + _field(3, len(data))
-    tensor_size = len(tensor_head) + len(data)
-    value_head = _field(1, len(tag)) + tag + _field(2, tensor_size)
-    file.write(_field(1, len(value_head) + tensor_size) + value_head + tensor_head)
-    file.write(data)
+_CRC_MARK = b"crc_num"
+_CRC_BYTES = 10
+_TAG, _TENSOR, _MAP_TENSOR = 1, 2, 3  # fields of a Value
+_DIMS, _TYPE, _CONTENT = 1, 2, 3  # fields of a TensorProto
+_LONGEST_TYPE = 64
 
 
 @dataclass
 class _Entry:
     info: TensorInfo
-    pieces: list[tuple[int, int]] = field(default_factory=list)  # offset and size in the file
+    spans: list[Span] = field(default_factory=list)
 
 
 class CkptReader:
@@ -86,107 +61,142 @@ class CkptReader:
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
+        self._source = SourceFile(path)
+        self._scanner = Scanner(self._source)
+        self._crc, self._end = self._trailer()
         self._entries: dict[str, _Entry] = {}
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            scanner = _Scanner(file, path)
-            for number, start, end in scanner.fields(0, size):
-                if number != 1:
-                    raise scanner.error(start)
-                self._add(scanner, start, end)
-        for name, entry in self._entries.items():
-            if sum(n for _, n in entry.pieces) != entry.info.nbytes:
-                raise CheckpointError(f"{path}: the data of {name!r} do not fit its shape.")
+        last = ""
+        for number, start, stop in self._scanner.fields(0, self._end):
+            if number != 1 or len(self._entries) > MAX_TENSORS:
+                raise self._scanner.error(start)
+            last = self._add(start, stop, last)
         self.infos: Mapping[str, TensorInfo] = {n: e.info for n, e in self._entries.items()}
+        check_infos(self.infos, path)
+        for name, entry in self._entries.items():
+            self._check_pieces(name, entry)
 
-    def _add(self, scanner: _Scanner, start: int, end: int) -> None:
-        parts = {number: (a, b) for number, a, b in scanner.fields(start, end)}
-        if 1 not in parts or 2 not in parts:
+    def _trailer(self) -> tuple[int | None, int]:
+        """Return the CRC-32 of the file, if it has one, and where its message ends."""
+        size = len(_CRC_MARK) + _CRC_BYTES
+        end = self._source.size - size
+        trailer = self._source.read(end, size) if end >= 0 else b""
+        if not trailer.startswith(_CRC_MARK):
+            return None, self._source.size
+        return int.from_bytes(trailer[len(_CRC_MARK) :], "big"), end
+
+    def _add(self, start: int, stop: int, last: str) -> str:
+        scanner = self._scanner
+        parts: dict[int, tuple[int, int]] = {}
+        for number, a, b in scanner.fields(start, stop):
+            if number not in (_TAG, _TENSOR, _MAP_TENSOR) or number in parts:
+                raise scanner.error(a)
+            parts[number] = a, b
+        if _TAG not in parts or len(parts) != 2:
             raise scanner.error(start)
-        name = scanner.text(*parts[1])
+        name = scanner.text(*parts[_TAG], MAX_NAME_BYTES)
+        if _MAP_TENSOR in parts:
+            raise CheckpointError(
+                f"{self.files[0]}: {show(name)} is a map parameter (a hash table), which cannot "
+                "be ported."
+            )
+        info, piece = self._tensor(name, *parts[_TENSOR])
+        entry = self._entries.setdefault(name, _Entry(info))
+        if entry.info != info or (entry.spans and last != name):
+            raise CheckpointError(f"{self.files[0]}: two tensors are called {show(name)}.")
+        entry.spans.append(piece)
+        return name
+
+    def _tensor(self, name: str, start: int, stop: int) -> tuple[TensorInfo, Span]:
+        scanner = self._scanner
         dims: list[int] = []
-        kind, piece = "", (0, 0)
-        for number, a, b in scanner.fields(*parts[2]):
-            if number == 1:
-                dims.extend(scanner.numbers(a, b))
-            elif number == 2:
-                kind = scanner.text(a, b)
-            elif number == 3:
-                piece = (a, b - a)
+        parts: dict[int, tuple[int, int]] = {}
+        for number, a, b in scanner.fields(start, stop):
+            if number == _DIMS and len(dims) <= MAX_AXES:
+                dims.extend(scanner.numbers(a, min(b, a + 10 * (MAX_AXES + 1))))
+            elif number in (_TYPE, _CONTENT) and number not in parts:
+                parts[number] = a, b
+            else:
+                raise scanner.error(a)
+        if len(parts) != 2:
+            raise scanner.error(start)
+        kind = scanner.text(*parts[_TYPE], _LONGEST_TYPE)
+        if kind == "str":
+            raise CheckpointError(
+                f"{self.files[0]}: {show(name)} is a text, not a tensor.",
+                "Save the parameters alone, without append_dict.",
+            )
         if kind not in BY_CKPT:
             raise CheckpointError(
-                f"{scanner.path}: the tensor {name!r} has type {kind!r}, which cannot be ported."
+                f"{self.files[0]}: the tensor {show(name)} has type {show(kind)}, which cannot be "
+                "ported."
             )
-        info = TensorInfo(BY_CKPT[kind].name, tuple(dims))
-        entry = self._entries.setdefault(name, _Entry(info))
-        if entry.info != info:
-            raise CheckpointError(f"{scanner.path}: two tensors are called {name!r}.")
-        entry.pieces.append(piece)
+        dtype = BY_CKPT[kind]
+        a, b = parts[_CONTENT]
+        if dims == [0] and b - a == dtype.numpy.itemsize:
+            dims = []  # so MindSpore reads it
+        return TensorInfo(dtype.name, tuple(dims)), Span(self.files[0], a, b - a)
+
+    def _check_pieces(self, name: str, entry: _Entry) -> None:
+        sizes = [span.size for span in entry.spans]
+        if sum(sizes) != entry.info.nbytes or (len(sizes) > 1 and 0 in sizes):
+            raise CheckpointError(
+                f"{self.files[0]}: the data of {show(name)} do not fit its shape."
+            )
+
+    def spans(self, name: str) -> tuple[Span, ...]:
+        """Return where a tensor's bytes lie: several pieces above 512 MiB."""
+        return tuple(self._entries[name].spans)
 
     def read(self, name: str) -> np.ndarray:
         """Return one tensor."""
-        entry = self._entries[name]
-        data = bytearray(entry.info.nbytes)
-        view = memoryview(data)
-        filled = 0
-        with self.files[0].open("rb") as file:
-            for offset, size in entry.pieces:
-                file.seek(offset)
-                if file.readinto(view[filled : filled + size]) != size:
-                    raise CheckpointError(f"{self.files[0]} was cut off while {name!r} was read.")
-                filled += size
-        return np.ndarray(entry.info.shape, DTYPES[entry.info.dtype].numpy, buffer=data)
+        return self._source.read_tensor(self.spans(name), self.infos[name])
+
+    def verify(self) -> None:
+        """Compare the file with its checksum, if it has one.
+
+        Raises:
+            CheckpointError: If it does not match.
+        """
+        if self._crc is not None and self._source.crc32(0, self._end) != self._crc:
+            raise CheckpointError(
+                f"{self.files[0]} does not match its checksum: bytes in it were changed.",
+                "Fetch or write the file again.",
+            )
 
 
-class _Scanner:
-    """Walks protobuf fields by offsets, so that no tensor is read."""
+def ckpt_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> Layout:
+    """Lay out a ``.ckpt``.
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self.path = file, path
+    Args:
+        infos: Dtype and shape of each tensor.
+        metadata: Not held by this format.
 
-    def error(self, offset: int) -> CheckpointError:
-        return CheckpointError(
-            f"{self.path} is not a whole MindSpore checkpoint (nonsense at byte {offset}).",
-            "It may be cut off, encrypted, or another kind of file.",
-        )
+    Raises:
+        CheckpointError: If a tensor has the shape (0,), which MindSpore takes for a scalar.
+    """
+    segments: list[Segment] = []
+    for name, info in infos.items():
+        if info.shape == (0,):
+            raise CheckpointError(
+                f"{show(name)} has the shape (0,), and MindSpore would read it as a scalar.",
+                "Write safetensors.",
+            )
+        segments.extend(_values(name, info))
+    size = sum(segment.size for segment in segments)
+    segments.append(Fixed(_CRC_MARK))
+    segments.append(Checksum(_CRC_BYTES, 0, size, lambda crc: crc.to_bytes(_CRC_BYTES, "big")))
+    return Layout(tuple(segments))
 
-    def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (number, start, end) of each field in a message; varints end where they end."""
-        offset = start
-        while offset < end:
-            key, offset = self._varint_at(offset)
-            number, wire = key >> 3, key & 7
-            if wire == _BYTES_FIELD:
-                size, offset = self._varint_at(offset)
-            elif wire == 0:
-                size = self._varint_at(offset)[1] - offset
-            else:
-                raise self.error(offset)
-            if size > end - offset:
-                raise self.error(offset)
-            yield number, offset, offset + size
-            offset += size
 
-    def _varint_at(self, offset: int) -> tuple[int, int]:
-        self._file.seek(offset)
-        number = 0
-        for i, byte in enumerate(self._file.read(10)):
-            number |= (byte & 0x7F) << (7 * i)
-            if byte < 0x80:
-                return number, offset + i + 1
-        raise self.error(offset)
-
-    def numbers(self, start: int, end: int) -> Iterator[int]:
-        """Yield varints (packed or single)."""
-        while start < end:
-            number, start = self._varint_at(start)
-            yield number
-
-    def text(self, start: int, end: int) -> str:
-        if end - start > 65536:
-            raise self.error(start)
-        self._file.seek(start)
-        try:
-            return self._file.read(end - start).decode()
-        except UnicodeDecodeError:
-            raise self.error(start) from None
+def _values(name: str, info: TensorInfo) -> Iterator[Segment]:
+    tag = name.encode()
+    dims = b"".join(varint_field(_DIMS, size) for size in info.shape)
+    kind = DTYPES[info.dtype].ckpt.encode()
+    for start in range(0, max(info.nbytes, 1), SLICE_BYTES):
+        data = Data(name, start, min(start + SLICE_BYTES, info.nbytes))
+        tensor = dims + bytes_head(_TYPE, len(kind)) + kind + bytes_head(_CONTENT, data.size)
+        tensor_head = bytes_head(_TENSOR, len(tensor) + data.size)
+        value = bytes_head(_TAG, len(tag)) + tag + tensor_head + tensor
+        yield Fixed(bytes_head(1, len(value) + data.size) + value)
+        if data.size:
+            yield data

@@ -83,12 +83,27 @@ class TensorInfo:
         return self.count * DTYPES[self.dtype].numpy.itemsize
 
 
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a tensor as they lie in a file: little-endian, in C order, nothing between them.
+
+    Attributes:
+        path: The file.
+        offset: Where they start.
+        size: How many there are.
+    """
+
+    path: Path
+    offset: int
+    size: int
+
+
 class TensorReader(Protocol):
     """A checkpoint whose headers are known and whose tensors are read one at a time."""
 
     @property
     def format(self) -> str:
-        """``safetensors``, ``torch`` or ``ckpt``."""
+        """``safetensors``, ``torch``, ``ckpt`` or ``npz``."""
         ...
 
     @property
@@ -106,11 +121,28 @@ class TensorReader(Protocol):
         """Name to dtype and shape, in the order of the file."""
         ...
 
+    def spans(self, name: str) -> tuple[Span, ...] | None:
+        """Return where a tensor's bytes lie, in order, so that they can be copied unread.
+
+        None if they must be decoded by :meth:`read`: they are compressed, strided, big-endian.
+        """
+        ...
+
     def read(self, name: str) -> np.ndarray:
         """Return one tensor.
 
         Raises:
             CheckpointError: If its bytes cannot be read.
+        """
+        ...
+
+    def verify(self) -> None:
+        """Compare all data with the checksums that the file carries, if it carries any.
+
+        That reads the whole file, so it is not done when it is opened.
+
+        Raises:
+            CheckpointError: If a checksum does not match.
         """
         ...
 
@@ -130,6 +162,7 @@ def join_readers(readers: Iterable[TensorReader], origin: Path) -> TensorReader:
 
 class _Joined:
     def __init__(self, readers: tuple[TensorReader, ...], origin: Path) -> None:
+        self._readers = readers
         self._owner: dict[str, TensorReader] = {}
         for reader in readers:
             for name in reader.infos:
@@ -141,5 +174,12 @@ class _Joined:
         self.metadata = readers[0].metadata
         self.infos = {name: owner.infos[name] for name, owner in self._owner.items()}
 
+    def spans(self, name: str) -> tuple[Span, ...] | None:
+        return self._owner[name].spans(name)
+
     def read(self, name: str) -> np.ndarray:
         return self._owner[name].read(name)
+
+    def verify(self) -> None:
+        for reader in self._readers:
+            reader.verify()

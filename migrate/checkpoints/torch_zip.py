@@ -1,88 +1,31 @@
-"""Read a ``torch.save`` file (the zip form of torch 1.6 and later) without torch.
+"""Read and lay out ``torch.save`` files (the zip form of torch 1.6 and later) without torch.
 
-A pickle can run any code, so the unpickler here knows a handful of names, each needed to
-describe a tensor, and refuses all others by name. Tensors stay in the archive until read.
+The archive holds a pickle, ``data.pkl``, that describes tensors, and one member per storage,
+``data/KEY``, that holds their elements.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import hashlib
+import math
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mindport.migrate.checkpoints.tensors import BY_TORCH, DTYPES, TensorInfo
+from mindport.migrate.checkpoints.layout import Data, Fixed, Layout
+from mindport.migrate.checkpoints.limits import MAX_PICKLE_BYTES, check_infos, show
+from mindport.migrate.checkpoints.source import SourceFile
+from mindport.migrate.checkpoints.tensors import DTYPES, Span, TensorInfo
+from mindport.migrate.checkpoints.torch_pickle import View, read_state_dict, write_state_dict
+from mindport.migrate.checkpoints.zip_archive import ZipArchive
+from mindport.migrate.checkpoints.zip_layout import ALIGNMENT, ZipLayout
 from mindport.migrate.errors import CheckpointError
 
-# People wrap the state dict under one of these names.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-
-
-@dataclass(frozen=True)
-class _Storage:
-    key: str
-    dtype: str
-    count: int
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _StorageType:
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-
-
-def _rebuild_tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> _Tensor:
-    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
-
-
-def _rebuild_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
-    return tensor
-
-
-_ADMITTED: Mapping[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    **{
-        ("torch", f"{prefix}Storage"): _StorageType(dtype.name)
-        for prefix, dtype in BY_TORCH.items()
-    },
-}
-
-
-class _TensorsOnly(pickle.Unpickler):
-    def __init__(self, file: Any, path: Path) -> None:
-        super().__init__(file)
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise CheckpointError(
-                f"{self._path} holds {module}.{name}, which is not a tensor; it was not loaded.",
-                "A pickle can run code. Save a plain state dict (torch.save(model.state_dict(), "
-                "PATH)) or, better, safetensors.",
-            )
-        return _ADMITTED[module, name]
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        match pid:
-            case ("storage", _StorageType() as kind, str(key), _, int(count)):
-                return _Storage(key, kind.dtype, count)
-        raise CheckpointError(f"{self._path} holds a storage record that torch does not write.")
+# How files start that are not zip archives: a pickle of torch's magic number, in two protocols.
+_BEFORE_1_6 = (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x04\x95\r\0\0\0\0\0\0\0\x8a\nl")
+_TAR_MAGIC, _TAR_OFFSET = b"ustar", 257
 
 
 class TorchZipReader:
@@ -100,94 +43,153 @@ class TorchZipReader:
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
-        try:
-            self._zip = zipfile.ZipFile(path)
-            pickled = [n for n in self._zip.namelist() if n.endswith("/data.pkl")]
-            if len(pickled) != 1:
-                raise CheckpointError(f"{path} is a zip file, but not one that torch.save wrote.")
-            self._root = pickled[0].removesuffix("data.pkl")
-            if self._zip.getinfo(pickled[0]).compress_type != zipfile.ZIP_STORED:
-                raise CheckpointError(f"{path} is compressed, which torch.save never does.")
-            self._check_byte_order(path)
-            with self._zip.open(pickled[0]) as file:
-                content = _TensorsOnly(file, path).load()
-        except zipfile.BadZipFile:
+        self._source = SourceFile(path)
+        self._check_form()
+        self._archive = ZipArchive(self._source)
+        members = self._archive.members
+        pickled = [name for name in members if name.endswith("/data.pkl")]
+        if len(pickled) != 1:
+            raise CheckpointError(f"{path} is a zip file, but not one that torch.save wrote.")
+        self._root = pickled[0].removesuffix("data.pkl")
+        if f"{self._root}constants.pkl" in members:
+            raise CheckpointError(
+                f"{path} is a TorchScript program, not a state dict.",
+                "torch.save(torch.jit.load(PATH).state_dict(), OTHER)",
+            )
+        if members[pickled[0]].deflated:
+            raise CheckpointError(f"{path} is compressed, which torch.save never does.")
+        if self._read_small("byteorder", 16) not in (None, b"little"):
+            raise CheckpointError(f"{path} was written on a big-endian machine; save it again.")
+        self._views = read_state_dict(self._read_small("data.pkl", MAX_PICKLE_BYTES) or b"", path)
+        self.infos: Mapping[str, TensorInfo] = {
+            name: TensorInfo(view.storage.dtype, view.shape) for name, view in self._views.items()
+        }
+        check_infos(self.infos, path)
+        for name, view in self._views.items():
+            self._check_view(name, view)
+
+    def _check_form(self) -> None:
+        path = self.files[0]
+        start = self._source.read(0, min(self._source.size, _TAR_OFFSET + len(_TAR_MAGIC)))
+        if start.startswith(_BEFORE_1_6) or start.endswith(_TAR_MAGIC):
+            raise CheckpointError(
+                f"{path} is a torch.save file in the form before torch 1.6 (not a zip archive).",
+                "Load it in torch (torch.load(PATH, weights_only=True)) and save its state dict "
+                "again.",
+            )
+        if not start.startswith(b"PK"):
             raise CheckpointError(
                 f"{path} is not a whole torch.save file (a zip archive).",
-                "If it is whole, it is in the form before torch 1.6: load it in torch and "
-                "save its state dict again.",
-            ) from None
-        except CheckpointError:
-            raise
-        except Exception as error:  # a damaged pickle fails in many ways, all of them ours to name
-            raise CheckpointError(
-                f"{path}: its table of tensors is damaged ({type(error).__name__}: {error}).",
-                "Fetch or write the file again.",
-            ) from None
-        self._tensors = _state_dict(content, path)
-        self.infos: Mapping[str, TensorInfo] = {
-            name: TensorInfo(tensor.storage.dtype, tensor.shape)
-            for name, tensor in self._tensors.items()
-        }
+                "If it is whole, it is of another kind: load it with what wrote it, and save its "
+                "state dict again.",
+            )
 
-    def _check_byte_order(self, path: Path) -> None:
-        name = f"{self._root}byteorder"
-        if name in self._zip.namelist() and self._zip.read(name) != b"little":
-            raise CheckpointError(f"{path} was written on a big-endian machine; save it again.")
+    def _read_small(self, name: str, most: int) -> bytes | None:
+        member = self._archive.members.get(f"{self._root}{name}")
+        if member is None:
+            return None
+        if member.size > most:
+            raise CheckpointError(f"{self.files[0]}: {show(member.name)} is too large.")
+        return self._archive.read(member)
+
+    def _check_view(self, name: str, view: View) -> None:
+        member = self._archive.members.get(f"{self._root}data/{view.storage.key}")
+        itemsize = DTYPES[view.storage.dtype].numpy.itemsize
+        # torch never compresses; a compressed storage could unpack to any size.
+        if member is None or member.deflated or member.size < view.storage.count * itemsize:
+            raise CheckpointError(f"{self.files[0]}: the data of {show(name)} are not whole.")
+        negative = min(view.offset, *view.stride, 0) < 0
+        if negative or len(view.stride) != len(view.shape) or _end(view) > view.storage.count:
+            raise CheckpointError(f"{self.files[0]}: {show(name)} reaches beyond its storage.")
+        if math.prod(view.shape) > view.storage.count:
+            raise CheckpointError(
+                f"{self.files[0]}: {show(name)} shows the same elements again and again "
+                "(torch.Tensor.expand).",
+                "Save tensor.contiguous() instead.",
+            )
+
+    def _place(self, view: View, count: int) -> Span:
+        """Return where ``count`` elements lie, from the first that the view looks at."""
+        member = self._archive.members[f"{self._root}data/{view.storage.key}"]
+        itemsize = DTYPES[view.storage.dtype].numpy.itemsize
+        start = self._archive.data_offset(member) + view.offset * itemsize
+        return Span(self.files[0], start, count * itemsize)
+
+    def spans(self, name: str) -> tuple[Span, ...] | None:
+        """Return where a tensor's bytes lie; None if it is strided."""
+        view, info = self._views[name], self.infos[name]
+        if not info.count:
+            return ()
+        return (self._place(view, info.count),) if _is_contiguous(view) else None
 
     def read(self, name: str) -> np.ndarray:
-        """Return one tensor.
+        """Return one tensor; of its storage, only what it looks at is read.
 
         Raises:
-            CheckpointError: If its storage is absent, compressed, or too short.
+            CheckpointError: If the data do not match their checksum.
         """
-        tensor = self._tensors[name]
-        dtype = DTYPES[tensor.storage.dtype].numpy
-        data = self._storage_bytes(tensor.storage, tensor.storage.count * dtype.itemsize, name)
-        flat = np.frombuffer(data, dtype, count=tensor.storage.count)
-        last = tensor.offset + sum(
-            (n - 1) * s for n, s in zip(tensor.shape, tensor.stride, strict=True)
+        info, view = self.infos[name], self._views[name]
+        if not info.count:
+            return np.empty(info.shape, DTYPES[info.dtype].numpy)
+        count = _end(view) - view.offset
+        flat = self._source.read_tensor(
+            (self._place(view, count),), TensorInfo(info.dtype, (count,))
         )
-        if 0 in tensor.shape:
-            return np.empty(tensor.shape, dtype)
-        if tensor.offset < 0 or min(tensor.stride, default=0) < 0 or last >= flat.size:
-            raise CheckpointError(f"{self.files[0]}: {name!r} reaches beyond its storage.")
-        return np.lib.stride_tricks.as_strided(
-            flat[tensor.offset :],
-            tensor.shape,
-            [s * dtype.itemsize for s in tensor.stride],
-            writeable=False,
-        )
+        member = self._archive.members[f"{self._root}data/{view.storage.key}"]
+        if flat.nbytes == member.size:
+            self._archive.check(member, zlib.crc32(flat.view(np.uint8).data))
+        strides = [stride * flat.itemsize for stride in view.stride]
+        return np.ndarray(info.shape, flat.dtype, flat.view(np.uint8).data, strides=strides)
 
-    def _storage_bytes(self, storage: _Storage, size: int, name: str) -> bytes:
-        member = f"{self._root}data/{storage.key}"
-        try:
-            entry = self._zip.getinfo(member)
-            # torch never compresses; a compressed entry could unpack to any size.
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size < size:
-                raise CheckpointError(f"{self.files[0]}: the data of {name!r} are not whole.")
-            return self._zip.read(member)
-        except (KeyError, zipfile.BadZipFile, OSError) as error:
-            raise CheckpointError(
-                f"{self.files[0]}: the data of {name!r} cannot be read ({error})."
-            ) from None
+    def verify(self) -> None:
+        """Compare every member with its checksum.
+
+        Raises:
+            CheckpointError: If one does not match.
+        """
+        self._archive.verify()
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
-    if isinstance(content, dict):
-        for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), dict):
-                content = content[wrapper]
-                break
-    describe: Callable[[Any], str] = lambda value: type(value).__name__  # noqa: E731
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} holds {describe(content)}, not a state dict (a dict of tensors)."
-        )
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, _Tensor):
-            raise CheckpointError(
-                f"{path}: the entry {name!r} is {describe(value)}, not a tensor.",
-                "Save the state dict alone: torch.save(model.state_dict(), PATH).",
-            )
-    return dict(content)
+def _end(view: View) -> int:
+    """Return the offset after the last element that the view looks at; its own if it is empty."""
+    if 0 in view.shape:
+        return view.offset
+    last = sum((size - 1) * step for size, step in zip(view.shape, view.stride, strict=True))
+    return view.offset + last + 1
+
+
+def _is_contiguous(view: View) -> bool:
+    step = 1
+    for size, stride in zip(reversed(view.shape), reversed(view.stride), strict=True):
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True
+
+
+def torch_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> Layout:
+    """Lay out a file that ``torch.load(PATH, weights_only=True)`` gives as a dict of tensors.
+
+    Args:
+        infos: Dtype and shape of each tensor.
+        metadata: Not held by this format.
+    """
+    root = "archive"
+    content = write_state_dict(infos)
+    archive = ZipLayout()
+
+    def add(name: str, data: bytes) -> None:
+        archive.add(f"{root}/{name}", [Fixed(data)])
+
+    add("data.pkl", content)
+    add(".format_version", b"1")
+    add(".storage_alignment", str(ALIGNMENT).encode())
+    add("byteorder", b"little")
+    for key, (name, info) in enumerate(infos.items()):
+        data = [Data(name, 0, info.nbytes)] if info.nbytes else []
+        archive.add(f"{root}/data/{key}", data)
+    add("version", b"3\n")
+    # torch derives these 40 digits from the names and checksums; they only tell files apart.
+    digest = int.from_bytes(hashlib.sha256(content).digest(), "big")
+    add(".data/serialization_id", str(digest).encode()[:40])
+    return archive.finish()

@@ -9,8 +9,9 @@ import pytest
 
 from mindport.migrate.architecture import network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.checkpoints.layout import write_arrays
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.checkpoints.safetensors import storage_order, write_safetensors
+from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, PlanError
 from mindport.migrate.porting import port, prepare
@@ -43,8 +44,8 @@ def weights(checkpoint, tmp_path):
             lacking = tmp_path / "lacking"
             lacking.mkdir()
             (lacking / "config.json").write_bytes((folder / "config.json").read_bytes())
-            items = [(n, tensors[n]) for n in storage_order(infos)]
-            write_safetensors(lacking / "model.safetensors", items, infos, {"format": "pt"})
+            layout = safetensors_layout(infos, {"format": "pt"})
+            write_arrays(lacking / "model.safetensors", layout, tensors.__getitem__)
             folder = lacking
         return folder
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from mindport.migrate import MindportError, port, prepare
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.convert import port_entry
+from mindport.migrate.checkpoints.tensors import DTYPES, FLOATS
 from mindport.migrate.errors import CheckpointError, DestinationError
 from mindport.migrate.operations import COPY, TRANSPOSE
-from mindport.migrate.plan import Entry
+from mindport.migrate.streaming.values import FiniteCheck
 from tests.migrate.weights import arrays_of, assert_same
 
 
@@ -43,7 +43,7 @@ class TestDestination:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("mindport.migrate.convert.write_safetensors", full)
+        monkeypatch.setattr("os.pwrite", full)
         with pytest.raises(DestinationError, match="No space left"):
             port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
         assert list(tmp_path.iterdir()) == []
@@ -51,14 +51,15 @@ class TestDestination:
     def test_a_wrong_byte_is_not_published(self, checkpoint, tmp_path, monkeypatch):
         from mindport.migrate import convert
 
-        def flip(path, tensors, infos, metadata):
-            write(path, tensors, infos, metadata)
+        def flip(layout, feed, path, passed):
+            digest = write(layout, feed, path, passed)
             data = bytearray(path.read_bytes())
             data[-1] ^= 1
             path.write_bytes(data)
+            return digest
 
-        write = convert.write_safetensors
-        monkeypatch.setattr(convert, "write_safetensors", flip)
+        write = convert.fill
+        monkeypatch.setattr(convert, "fill", flip)
         with pytest.raises(MindportError, match="read back differs"):
             port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
         assert list(tmp_path.iterdir()) == []
@@ -102,7 +103,11 @@ def test_transpose_refuses_a_vector():
         TRANSPOSE.apply(np.ones(3))
 
 
-def test_port_entry_checks_half_precision_too():
-    entry = Entry("ported", "w", "w", (1,), (1,), "float16", "float16")
-    with pytest.raises(CheckpointError, match="NaN or infinite"):
-        port_entry(entry, lambda _: np.array([np.inf], np.float16))
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_every_dtype_is_searched_to_its_end(dtype, value):
+    values = np.full(300_001, 3.0).astype(DTYPES[dtype].numpy)
+    check = FiniteCheck(dtype)
+    assert check.count(values) == 0
+    values[[0, 131_072, -1]] = value
+    assert check.count(values) == 3

@@ -11,7 +11,6 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
-from mindport.migrate.convert import port_entry
 from mindport.migrate.dialect import MINDSPORE, TORCH
 from mindport.migrate.errors import PlanError
 from mindport.migrate.layout import Layout, Rule
@@ -56,7 +55,8 @@ def carry(tensors, name, config, source, target, **choices):
     made = {}
     for entry in plan.entries:
         if entry.action == "ported":
-            array = port_entry(entry, tensors.__getitem__)
+            array = entry.assemble(tensors.__getitem__)
+            array = array if entry.cast is None else entry.cast.apply(array)
             assert (array.shape, array.dtype.name) == (entry.target_shape, entry.target_dtype)
             assert entry.agrees(tensors.__getitem__, np.ascontiguousarray(array))
             spoilt = np.ascontiguousarray(array).copy()
