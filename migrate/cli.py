@@ -18,7 +18,7 @@ from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file
 from mindport.migrate.console import ByArchitecture, command, err, out, write_report
 from mindport.migrate.detect import choose_head, detect_dialect
-from mindport.migrate.dialect import DIALECTS
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.errors import MindportError, PlanError
 from mindport.migrate.explain import Wanted, choose_entries, explain, explanation
 from mindport.migrate.options import Options, Written
@@ -71,7 +71,8 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--head"], type=click.Choice(list(architecture.heads)),
                      help="The head to port; by default the config's, or what the tensors show."),
         click.Option(["--to"], type=click.Choice(list(DIALECTS)),
-                     help="The layout to write; by default the other one."),
+                     help="The layout to write; by default MindSpore's, or from another "
+                     "PyTorch's."),
         click.Option(["--format", "file_format"], type=click.Choice(list(FORMATS)),
                      default="safetensors", show_default=True, help="The file format to write; "
                      "torch is PyTorch's, ckpt MindSpore's own."),
@@ -87,6 +88,8 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--allow-missing"], is_flag=True,
                      help="Give absent parameters (a new head) their initial values."),
         click.Option(["--allow-unexpected"], is_flag=True, help="Leave unknown tensors behind."),
+        click.Option(["--allow-loss"], is_flag=True,
+                     help="Leave behind what the target has no place for."),
         click.Option(["--verify/--no-verify"], default=True, show_default=True,
                      help="Read what was written back from the disk and compare it with SRC."),
         click.Option(["--vocab-size", "vocabulary"], type=click.IntRange(min=1), metavar="N",
@@ -144,7 +147,7 @@ def _run(
             write_report(report, {"schema": 1, "architecture": name, "written_to": None,
                                   "problems": list(error.problems)})  # fmt: skip
         raise
-    check_format(file_format, prepared.plan.target.name)
+    check_format(file_format, prepared.plan.target.framework)
     written = None
     if not dry_run and destination is not None:
         with listen(err(), quiet=quiet, as_json=as_json) as listener:

@@ -37,7 +37,7 @@ def target_metadata(plan: Plan) -> dict[str, str]:
     """Return what each weights file says of itself, where its format has room for it."""
     # transformers refuses a safetensors file without a "format" that it knows.
     return {
-        "format": "pt" if plan.target.name == "torch" else "mindspore",
+        "format": "pt" if plan.target.framework == "torch" else "mindspore",
         "mindport.architecture": plan.architecture.name,
         "mindport.head": plan.head.name,
         "mindport.layout": plan.target.name,
