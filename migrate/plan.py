@@ -18,7 +18,7 @@ from mindport.migrate.errors import PlanError
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.left_over import left_over, lose
 from mindport.migrate.misfits import advice_on, misfit, refuse_other_heads
-from mindport.migrate.operations import Operation, Transpose
+from mindport.migrate.operations import Operation
 from mindport.migrate.storage import (
     Recipe,
     Stored,
@@ -26,13 +26,14 @@ from mindport.migrate.storage import (
     stored_tensors,
     target_recipe,
 )
+from mindport.migrate.transfer import Transfer
 from mindport.migrate.vocabulary_rows import resize_vocabulary
 
 __all__ = ["Entry", "Piece", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Transfer):
     """What goes where.
 
     Attributes:
@@ -54,32 +55,34 @@ class Plan:
     vocabulary: int | None = None
 
     @property
-    def written(self) -> dict[str, TensorInfo]:
-        """Dtype and shape of each tensor that the target holds."""
+    def title(self) -> str:
+        """What is carried, in words."""
+        return f"{self.architecture.title} {self.head.class_name}"
+
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """``architecture``, ``head``, ``source_layout`` and ``target_layout``, for reports."""
         return {
-            e.target: TensorInfo(e.target_dtype, e.target_shape)
-            for e in self.entries
-            if e.action in ("ported", "generated")
+            "architecture": self.architecture.name,
+            "head": self.head.name,
+            "source_layout": self.source.name,
+            "target_layout": self.target.name,
         }
 
-    def totals(self) -> dict[str, int]:
-        """Return how many tensors met each fate."""
-        counts: dict[str, int] = dict.fromkeys(
-            ("ported", "tied", "dropped", "ignored", "generated"), 0
-        )
-        for entry in self.entries:
-            counts[entry.action] += 1
-        counts["source"] = len({name for e in self.entries for name in e.sources})
-        counts["transposed"] = sum(1 for e in self.entries if _transposed(e))
-        counts["cast"] = sum(
-            1 for e in self.entries if e.action == "ported" and e.dtype != e.target_dtype
-        )
-        return counts
+    @property
+    def framework(self) -> str:
+        """Whose files the target is kept in."""
+        return self.target.framework
 
-
-def _transposed(entry: Entry) -> bool:
-    done = [*entry.operations, *(op for piece in entry.pieces for op in piece.operations)]
-    return any(isinstance(operation, Transpose) for operation in done)
+    @property
+    def stated(self) -> dict[str, Any]:
+        """The fields that the target's config has otherwise than the source's."""
+        vocabulary = {} if self.vocabulary is None else {"vocab_size": self.vocabulary}
+        return {
+            **vocabulary,
+            "model_type": self.architecture.name,
+            "architectures": [self.head.class_name],
+        }
 
 
 def make_plan(

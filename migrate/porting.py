@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.formats import FORMATS
@@ -26,22 +24,15 @@ from mindport.migrate.errors import (
 from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan, make_plan
 from mindport.migrate.progress import Listener
+from mindport.migrate.transfer import Ready
 from mindport.migrate.vocabulary import check_vocabulary
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A checked plan with what it needs to be carried out.
-
-    Attributes:
-        plan: What goes where.
-        source: The open source.
-        config: The contents of the source's ``config.json``.
-    """
+class Prepared(Ready):
+    """The plan of a known architecture with what it needs to be carried out."""
 
     plan: Plan
-    source: Checkpoint
-    config: Mapping[str, Any]
 
 
 def prepare(
@@ -155,7 +146,7 @@ def port(
 
 
 def carry_out(
-    prepared: Prepared,
+    prepared: Ready,
     destination: Path,
     options: Options,
     listener: Listener | None = None,
@@ -163,7 +154,7 @@ def carry_out(
     """Carry a prepared plan out.
 
     Args:
-        prepared: From :func:`prepare`.
+        prepared: What, checked.
         destination: The folder to make.
         options: How.
         listener: Hears how it goes on.
@@ -172,7 +163,7 @@ def carry_out(
         DestinationError: If the folder exists or cannot be written.
         CheckpointError: If a tensor is not fit to be ported.
     """
-    check_format(options.file_format, prepared.plan.target.framework)
+    check_format(options.file_format, prepared.plan.framework)
     if destination.resolve() == prepared.source.folder.resolve():
         raise DestinationError(
             f"{destination} is the source itself.", "Name another folder; the source is kept."

@@ -165,7 +165,16 @@ def test_inspect_and_explain_know_it(checkpoint, tmp_path):
     assert (content["layout"], content["head"]) == ("mindformers", "pretraining")
     done = CliRunner().invoke(
         main,
-        ["explain", "bert", "*intermediate*", "--head", "none", "--to", "mindformers", "--json"],
+        [
+            "explain",
+            "bert",
+            "*intermediate*",
+            "--head",
+            "pretraining",
+            "--to",
+            "mindformers",
+            "--json",
+        ],
     )
     weight, _ = json.loads(done.output)["parameters"][:2]
     assert weight["target"] == "bert.bert_encoder.encoder.blocks.0.output.mapping.weight"
