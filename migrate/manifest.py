@@ -51,6 +51,7 @@ def make_manifest(plan: Transfer, source: Checkpoint, written: Written) -> dict[
         "verified": written.verified,
         "overflowed": dict(written.overflows),
         "totals": plan.totals(),
+        "notes": list(plan.notes),
         "parameters": [entry.to_dict() for entry in plan.entries],
     }
 

@@ -40,6 +40,7 @@ def migration_report(plan: Transfer, written: Written | None) -> dict[str, Any]:
         "parameters": [entry.to_dict() for entry in plan.entries],
         "missing": [e.target for e in plan.entries if e.action == "generated"],
         "unexpected": [e.source for e in plan.entries if e.action == "ignored"],
+        "notes": list(plan.notes),
     }
 
 
@@ -63,6 +64,8 @@ def print_report(console: Console, notes: Console, plan: Transfer, written: Writ
         )
     if any(e.action in ("ignored", "generated") for e in plan.entries):
         notes.print("note: some tensors were ignored or generated; see the table")
+    for note in plan.notes:
+        notes.print(escape(f"note: {note}"))
 
 
 def print_plan(console: Console, plan: Transfer) -> None:

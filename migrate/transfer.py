@@ -19,10 +19,12 @@ class Transfer(ABC):
     Attributes:
         entries: In the target's order, what is left out at the end.
         config: The resolved config; empty where none is known.
+        notes: What should be known of it besides.
     """
 
     entries: tuple[Entry, ...]
     config: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     @abstractmethod

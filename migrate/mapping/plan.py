@@ -24,11 +24,13 @@ class MapPlan(Transfer):
     Attributes:
         name: The file's.
         entries: One per tensor.
+        notes: The undecided rules that were taken as they stand.
     """
 
     name: str
     entries: tuple[Entry, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -70,10 +72,15 @@ def plan_map(
         PlanError: With everything that does not fit.
     """
     planning = _Planning(available, dtype)
+    notes: list[str] = []
     for rule in weight_map.rules:
-        if rule.candidates and not accept_ambiguous:
+        if rule.candidates:
             said = " or ".join(dict.fromkeys((*rule.sources, *rule.candidates)))
-            planning.problems.append(f"undecided: {rule.where}, {_join(rule.targets)} from {said}")
+            doubt = f"{rule.where}, {_join(rule.targets)} from {said}"
+            if accept_ambiguous:
+                notes.append(f"ambiguous and accepted as it stands: {doubt}")
+            else:
+                planning.problems.append(f"undecided: {doubt}")
         planning.follow(rule)
     for pattern, reason in weight_map.dropped.items():
         planning.drop(pattern, reason)
@@ -87,7 +94,7 @@ def plan_map(
             problems,
             _advice(problems),
         )
-    return MapPlan(weight_map.name, tuple(planning.entries))
+    return MapPlan(weight_map.name, tuple(planning.entries), notes=tuple(notes))
 
 
 class _Planning:
@@ -196,7 +203,8 @@ class _Planning:
                     f"mis-shaped: {name} would have {list(shapes[name])}, the target wants "
                     f"{list(info.shape)}"
                 )
-        self.problems += [f"unknown: the target has no {name}" for name in shapes.keys() - like]
+        self.problems += [f"unknown: the target has no {name}" for name in self._set
+                          if name not in like]  # fmt: skip
 
 
 def _after(operations: Sequence[Operation], shape: tuple[int, ...]) -> tuple[int, ...]:
