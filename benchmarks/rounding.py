@@ -16,7 +16,7 @@ from pathlib import Path
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.validate.capture import Capture
 from mindport.validate.case import DTYPES, Run
-from mindport.validate.compare import tap_reader
+from mindport.validate.expectation import tap_reader
 from mindport.validate.formula.recompute import recompute
 from mindport.validate.formula.rounding import PRECISIONS
 from mindport.validate.launch import Job, find_python, run_jobs

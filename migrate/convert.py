@@ -63,6 +63,8 @@ def write_checkpoint(
         listener.notice(f"{destination} was whole already when the last run was killed")
         return _recall(destination)
     check_destination(destination, options.force)
+    if options.verify:
+        source.reader.verify()  # checksums of its own; copying its bytes does not look at them
     left = 0
     try:
         with WorkFolder(destination, identity) as folder:

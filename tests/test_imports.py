@@ -117,6 +117,8 @@ def run_without_frameworks(*argv):
         ("validate", "doctor"),
         ("validate", "record", "gpt2"),
         ("validate", "compare"),
+        ("validate", "report"),
+        ("validate", "diff"),
         ("prompts",),
     ],
     ids="-".join,

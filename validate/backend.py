@@ -13,7 +13,7 @@ import numpy as np
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, did_you_mean
 from mindport.prompts import PromptModel
 from mindport.validate import backends
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, Case, Run
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,7 @@ class Backend(Protocol):
     FRAMEWORK: str  # the package that it needs
     DIALECT: str  # the layout of the weights that it loads
     MODES: tuple[str, ...]  # which of ``eager`` and ``graph`` it has
+    ATTENTIONS: tuple[str, ...]  # which of :data:`mindport.validate.case.ATTENTIONS` it has
 
     def open_session(self, run: Run, case: Case) -> Session:
         """Load the weights and return the network.
@@ -226,17 +227,21 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
-def check_mode(backend: str, mode: str) -> None:
-    """Raise if a backend does not have a mode.
+def check_choices(backend: str, mode: str, attention: str = EAGER) -> None:
+    """Raise if a backend does not have a mode or an attention.
 
     Raises:
-        MindportError: With the modes that it has.
+        MindportError: With those that it has.
     """
-    modes = load_backend(backend).MODES
-    if mode not in modes:
-        raise MindportError(
-            f"The {backend} backend has no {mode} mode.", f"It has: {', '.join(modes)}."
-        )
+    loaded = load_backend(backend)
+    for what, asked, known in (
+        ("mode", mode, loaded.MODES),
+        ("attention", attention, loaded.ATTENTIONS),
+    ):
+        if asked not in known:
+            raise MindportError(
+                f"The {backend} backend has no {asked} {what}.", f"It has: {', '.join(known)}."
+            )
 
 
 def require(package: str, extra: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from safetensors.numpy import load_file, save_file
 DTYPES = ("float32", "float16", "bfloat16")
 MODES = ("eager", "graph")
 DEVICES = ("CPU", "GPU", "Ascend")
+# Attention: the plain formula, torch's one kernel, MindSpore's one kernel.
+EAGER, SDPA, FUSED = "eager", "sdpa", "fused"
+ATTENTIONS = (EAGER, SDPA, FUSED)
 
 
 def emulated(device: str) -> str:
@@ -73,6 +76,7 @@ class Run:
         factory: ``FILE.py:FUNCTION`` that builds a network of the user's own; else empty.
         taps_file: Where that network's taps are, if the user says so; else empty.
         unit: The matrix unit that an emulation rounds as; else empty.
+        attention: One of :data:`ATTENTIONS` that the backend has.
         fault: What to break on purpose before running: ``name``, ``block``, ``severity``; only
             the validator's own test does that.
     """
@@ -90,6 +94,7 @@ class Run:
     factory: str = ""
     taps_file: str = ""
     unit: str = ""
+    attention: str = EAGER
     fault: Mapping[str, Any] | None = None
 
     def save(self, path: Path) -> None:
@@ -100,6 +105,12 @@ class Run:
     def load(cls, path: Path) -> Run:
         """Read a run that :meth:`save` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def tap_kinds(names: Iterable[str]) -> str:
+    """Return the names of taps in words, those of all blocks as one: ``block.{i}.scores``."""
+    kinds = (".".join("{i}" if p.isdigit() else p for p in name.split(".")) for name in names)
+    return ", ".join(dict.fromkeys(kinds))
 
 
 def hash_array(array: np.ndarray) -> str:

@@ -13,8 +13,9 @@ from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
 from mindport.validate.backend import backend_names
-from mindport.validate.case import DTYPES, MODES
+from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
 from mindport.validate.checkpoints import embedded_checkpoints
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
@@ -22,6 +23,7 @@ from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
 from mindport.validate.pipeline import validate
 from mindport.validate.recording.command import recording_commands
+from mindport.validate.report.command import diff, report
 from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
 from mindport.validate.selftest.command import selftest
@@ -38,9 +40,12 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
   validate bert --gradients                             the backward pass as well
   validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
+  validate gpt2 --backend mindnlp --accept mindspore-cpu-tanh      but for a kernel of its platform
   validate gpt2 --emulate ascend-fp16                   what to expect of a device
   validate record gpt2 --device Ascend -o capture       one side, where the device is
   validate compare reference capture                    two recorded sides, judged
+  validate report ./report --format markdown            a stored verdict in another form
+  validate diff ./report-before ./report                what became worse, of two of them
 
 Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
 side could not run.
@@ -104,6 +109,10 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
                      "oracle and the noise floor]"),
         click.Option(["--atol"], type=float, help="Absolute tolerance, instead of a policy."),
         click.Option(["--rtol"], type=float, help="Relative tolerance, instead of a policy."),
+        click.Option(["--accept"], type=click.Choice(tuple(DEPARTURES)), multiple=True,
+                     help="Judge the candidate against the network with this kernel of its "
+                     "platform, a known departure from the definition; everything else is held to "
+                     "the derived tolerance. May be given several times."),
         click.Option(["--emulate"], type=click.Choice(tuple(UNITS)),
                      help="Run no candidate, but predict: the network with the inputs of matrix "
                      "products rounded as this unit does. Never a pass of the device."),
@@ -123,9 +132,18 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--reference-device"], type=DeviceName(), default=default.reference_device,
                      show_default=True, help="The reference's device."),
         click.Option(["--dtype"], type=click.Choice(DTYPES), default=default.dtype,
-                     show_default=True, help="Of weights and computation on both sides."),
+                     show_default=True, help="Of the candidate's weights and computation."),
+        click.Option(["--reference-dtype"], type=click.Choice(DTYPES),
+                     help="Of the reference's.  [default: the candidate's]"),
         click.Option(["--mode"], type=click.Choice(MODES), default=default.mode,
                      show_default=True, help="The candidate's mode."),
+        click.Option(["--attention"], type=click.Choice(ATTENTIONS), default=default.attention,
+                     show_default=True, help="The candidate's: the plain formula (eager), or one "
+                     "kernel, whose inside is not captured: sdpa of torch and mindnlp, fused of "
+                     "mindspore (on Ascend)."),
+        click.Option(["--reference-attention"], type=click.Choice((EAGER, SDPA)),
+                     default=default.reference_attention, show_default=True,
+                     help="The reference's."),
         click.Option(["--python"], metavar="PATH",
                      help="The candidate's interpreter.  [default: this one, or the backend's "
                      "own environment (validate env)]"),
@@ -137,7 +155,8 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--threads"], type=click.IntRange(min=1), help="CPU threads for each side."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=default.timeout,
                      show_default=True, help="Seconds that a side may take."),
-        click.Option(["--report"], type=path, metavar="DIR", help="Write DIR/verdict.json."),
+        click.Option(["--report"], type=path, metavar="DIR",
+                     help="Write DIR/verdict.json and DIR/index.html."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Print the verdict line alone."),
     ]  # fmt: skip
 
@@ -215,5 +234,7 @@ main.add_command(taps)
 main.add_command(selftest)
 main.add_command(env)
 main.add_command(doctor)
+main.add_command(report)
+main.add_command(diff)
 for recording_command in recording_commands(_parameters):
     main.add_command(recording_command)

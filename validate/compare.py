@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mindport.migrate.computation import Project, Score, Step
+from mindport.migrate.computation import Score, Softmax, Step
 from mindport.validate.capture import Capture
+from mindport.validate.case import SDPA
+from mindport.validate.expectation import Expected, expect, tap_reader
 from mindport.validate.formula.operations import Setting
-from mindport.validate.formula.recompute import Recomputed, View, recompute
+from mindport.validate.formula.recompute import Recomputed, Tap, View
 from mindport.validate.formula.validity import visible_keys
 from mindport.validate.metrics import Errors, errors_of, rms, whole_index
 from mindport.validate.pairs.facts import PairFacts, compare_streams
@@ -22,11 +23,8 @@ from mindport.validate.tolerance import (
 )
 from mindport.validate.verdict import Both, TapResult
 
-_HELD = 24  # taps of a side that are kept in memory: those of a block are used again in it
 # A key is hidden from a query if its score lies so far below the best that its weight is nothing.
 _HIDDEN = {"float32": 40.0, "float16": 18.0, "bfloat16": 40.0}
-# Elements that all copies together may have, and how many copies tell enough in any case.
-_WORK, _MOST_COPIES = 2e7, 16
 # The oracle and the formula are both float64; what is further apart is not the same network.
 _SAME = 1e-6
 
@@ -44,7 +42,7 @@ def compare_captures(
     *,
     required: Collection[str],
     details: Collection[str] = (),
-    views: Iterable[Recomputed] | None = None,
+    views: Iterable[Expected] | None = None,
 ) -> Iterator[TapResult]:
     """Compare every tap that a step makes, in network order.
 
@@ -52,11 +50,12 @@ def compare_captures(
         reference: What is held to be right, with its oracle.
         candidate: What is judged.
         steps: Of the head, filled in.
-        setting: Config, model inputs and parameters of the reference.
+        setting: Config, model inputs and parameters, in the candidate's dtype.
         policy: Chooses the tolerance of each tap.
         required: Taps that the candidate must have; one that it lacks is a failure.
         details: Taps that lie inside a block or head.
-        views: What the taps should be; by default they are recomputed.
+        views: What the taps should be; by default they are recomputed, with the parameters and the
+            functions that both sides share.
 
     Raises:
         FormulaError: If the formula is not that of the oracle.
@@ -64,15 +63,16 @@ def compare_captures(
     sides = {"reference": tap_reader(reference), "candidate": tap_reader(candidate)}
     asked = set(reference.manifest.taps)
     if views is None:
-        copies = count_copies(steps, setting)
-        views = recompute(steps, setting, sides, policy.precision, copies=copies)
+        views = expect(reference, candidate, steps, setting, policy)
     for item in views:
-        name = item.step.tap
+        step, name = item.candidate.step, item.candidate.step.tap
         found = {side: read(name) for side, read in sides.items()}
         if name not in asked and found["candidate"] is None:
             continue
         absent = [side for side, array in found.items() if array is None]
         if absent == ["candidate"] and name not in required:
+            continue
+        if absent == ["reference"] and _is_fused(step, reference):
             continue
         if absent:
             problem = f"not captured on the {' and the '.join(absent)} side"
@@ -83,70 +83,57 @@ def compare_captures(
         yield _compare(item, reference, candidate, sides, setting, policy, detail=name in details)
 
 
-def count_copies(steps: Sequence[Step], setting: Setting) -> int:
-    """Return how many disturbed copies run along: many where it costs little."""
-    widths = 0
-    for step in steps:
-        if isinstance(step.operation, Project):
-            module, kind = step.operation.module, step.operation.kind
-            widths += setting.weights.width(module, kind) // step.operation.part[1]
-    return int(np.clip(_WORK // (setting.real.size * max(widths, 1)), 2, _MOST_COPIES))
-
-
-def tap_reader(capture: Capture) -> Callable[[str], np.ndarray | None]:
-    """Return a function that reads a capture's taps, None for those it lacks."""
-    stored = capture.stored_taps
-
-    @lru_cache(_HELD)
-    def read(name: str) -> np.ndarray | None:
-        return capture.tap(name) if name in stored else None
-
-    return read
+def _is_fused(step: Step, capture: Capture) -> bool:
+    """Return whether an attention in one kernel keeps what a step makes to itself."""
+    inside = isinstance(step.operation, (Score, Softmax))
+    return inside and capture.manifest.identity.attention == SDPA
 
 
 def _compare(
-    item: Recomputed,
+    item: Expected,
     reference: Capture,
     candidate: Capture,
-    sides: dict[str, Callable[[str], np.ndarray | None]],
+    sides: Mapping[str, Tap],
     setting: Setting,
     policy: TolerancePolicy,
     *,
     detail: bool,
 ) -> TapResult:
-    name = item.step.tap
+    ours, theirs = item.reference, item.candidate
+    name, valid = theirs.step.tap, theirs.valid
     r, c = sides["reference"](name), sides["candidate"](name)
     if r is None or c is None:
         raise FormulaError(f"{name} was there and is not")
     if r.shape != c.shape:
         problem = f"shapes differ: {list(r.shape)} and {list(c.shape)}"
         return TapResult(name, r.shape, ok=False, detail=detail, own_fault=True, problem=problem)
-    if not item.valid.any() or r.size == 0:
+    if not valid.any() or r.size == 0:
         problem = "there is nothing in it"
         return TapResult(name, r.shape, ok=False, detail=detail, own_fault=True, problem=problem)
     facts = compare_streams(
         reference.stored_tap(name),
         candidate.stored_tap(name),
-        dtype=policy.dtype,
-        valid=item.valid,
+        # Values of two short formats are values of float32, if not of each other.
+        dtype="float32" if policy.mixed else policy.dtype,
+        valid=valid,
     )
-    problem = _nonfinite_problem(facts) or _mask_problem(item.step, c, setting, policy.dtype)
+    problem = _nonfinite_problem(facts) or _mask_problem(theirs.step, c, setting, policy.dtype)
     if facts.finite < facts.compared:
         return TapResult(
             name, r.shape, ok=False, detail=detail, own_fault=True, problem=problem, facts=facts
         )
-    _check_formula(item, reference.oracle(name))
+    _check_formula(ours, reference.oracle(name))
     accumulated = _accumulated(item, r, c, reference)
     isolated = _isolated(item, r, c)
     if policy.derived:
         used = max(accumulated.candidate.used, isolated.candidate.used if isolated else 0.0)
-        within = _within(c, item.accumulated, item.valid, accumulated.candidate.limit_peak)
+        within = _within(c, theirs.accumulated, valid, accumulated.candidate.limit_peak)
         worst = accumulated.candidate.worst_index
     else:
-        shares = policy.used(r, c)[item.valid]
+        shares = policy.used(r, c)[valid]
         used = float(shares.max())
         within = float(np.count_nonzero(shares <= 1.0) / shares.size)
-        worst = whole_index(item.valid, np.unravel_index(int(np.argmax(shares)), shares.shape))
+        worst = whole_index(valid, np.unravel_index(int(np.argmax(shares)), shares.shape))
     own_fault = bool(problem) or (isolated is not None and not isolated.candidate.ok)
     if not problem and not used <= 1.0:
         problem = _too_large(used, facts, accumulated, isolated, policy)
@@ -158,18 +145,21 @@ def _compare(
         used=used,
         within=within,
         worst_index=worst,
-        deviation=rms(item.accumulated.deviation[item.valid]),
+        deviation=rms(theirs.accumulated.deviation[valid]),
+        departure=item.departure,
         accumulated=accumulated,
         isolated=isolated,
         facts=facts,
         own_fault=own_fault,
         problem=problem,
+        apart=item.apart,
     )
 
 
-def _accumulated(item: Recomputed, r: np.ndarray, c: np.ndarray, reference: Capture) -> Both:
+def _accumulated(item: Expected, r: np.ndarray, c: np.ndarray, reference: Capture) -> Both:
     rows, elements = _rows(item), int(np.count_nonzero(item.valid)) * _inner(item)
-    fed = _errors(r, item.accumulated, item.valid, isolated_limits(elements))
+    ours, theirs = item.reference.accumulated, item.candidate.accumulated
+    fed = _errors(r, ours, item.valid, isolated_limits(elements))
     # What reordering does to the reference, in the same units.
     name, floor = item.step.tap, fed.rms
     own = reference.manifest.floor.get("as fed", {}).get(name, 0.0)
@@ -177,41 +167,44 @@ def _accumulated(item: Recomputed, r: np.ndarray, c: np.ndarray, reference: Capt
         if own and name in run:
             floor = max(floor, fed.rms * run[name] / own)
     limits = accumulated_limits(elements, rows, item.copies, floor)
+    allowed = accumulated_limits(elements, rows, item.copies, 1.0) if item.mixed else limits
     return Both(
-        _errors(r, item.accumulated, item.valid, limits),
-        _errors(c, item.accumulated, item.valid, limits),
+        _errors(r, ours, item.valid, limits),
+        _errors(c, theirs, item.valid, allowed),
     )
 
 
-def _isolated(item: Recomputed, r: np.ndarray, c: np.ndarray) -> Both | None:
-    views = item.isolated
-    if "reference" not in views or "candidate" not in views:
+def _isolated(item: Expected, r: np.ndarray, c: np.ndarray) -> Both | None:
+    ours = item.reference.isolated.get("reference")
+    theirs = item.candidate.isolated.get("candidate")
+    if ours is None or theirs is None:
         return None
     elements = int(np.count_nonzero(item.valid)) * _inner(item)
     limits = isolated_limits(elements)
-    own = _errors(r, views["reference"], item.valid, limits)
-    if not views["candidate"].direct:
-        limits = accumulated_limits(elements, _rows(item), item.copies, own.rms)
+    own = _errors(r, ours, item.valid, limits)
+    # A reference whose own kernel is worse than predicted excuses the same in the candidate, unless
+    # it computes in another dtype: then it says nothing about the candidate's.
+    worse = 1.0 if item.mixed else max(1.0, own.rms)
+    if not theirs.direct:
+        limits = accumulated_limits(elements, _rows(item), item.copies, worse)
     else:
-        # A reference whose own kernel is worse than predicted excuses the same in the candidate.
-        worse = max(1.0, own.rms)
         limits = Limits(limits.rms * worse, limits.peak * worse)
-    return Both(own, _errors(c, views["candidate"], item.valid, limits))
+    return Both(own, _errors(c, theirs, item.valid, limits))
 
 
 def _errors(found: np.ndarray, view: View, valid: np.ndarray, limits: Limits) -> Errors:
     return errors_of(found, view.expected, view.deviation, valid, limits)
 
 
-def _rows(item: Recomputed) -> int:
+def _rows(item: Expected) -> int:
     """Return how many tokens (or sequences, where they are pooled) are compared."""
     per_position = item.valid.any(axis=tuple(range(2, item.valid.ndim)))
     return int(np.count_nonzero(per_position))
 
 
-def _inner(item: Recomputed) -> int:
+def _inner(item: Expected) -> int:
     """Return how many elements stand behind each entry of ``valid``."""
-    return int(np.prod(item.accumulated.expected.shape[item.valid.ndim :], dtype=np.int64))
+    return int(np.prod(item.shape[item.valid.ndim :], dtype=np.int64))
 
 
 def _within(found: np.ndarray, view: View, valid: np.ndarray, peak: float) -> float:

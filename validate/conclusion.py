@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.dialect import TORCH
 from mindport.migrate.dialects import DIALECTS
+from mindport.migrate.errors import MindportError
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import Prepared
 from mindport.prompts import Plan, PromptParity
@@ -18,13 +19,16 @@ from mindport.validate.backend import load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case
 from mindport.validate.compare import compare_captures
+from mindport.validate.departures.known import Departure, find_departures
+from mindport.validate.departures.recognition import Finding, recognise, with_departures
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.emulation.units import find_unit
+from mindport.validate.expectation import Expected, expect
 from mindport.validate.gradients import GradientCheck, compare_gradients
 from mindport.validate.inputs import describe_inputs
 from mindport.validate.judge import Evidence, judge
-from mindport.validate.network import describe_network, outline_network
+from mindport.validate.network import Network, describe_network, outline_network
 from mindport.validate.own.candidate import (
     compare_own,
     final_taps,
@@ -36,6 +40,7 @@ from mindport.validate.own.contents import Whereabouts
 from mindport.validate.prompting.agreement import compare_prompts, row_tolerance
 from mindport.validate.prompting.compare import loads
 from mindport.validate.recording.rounding import recall
+from mindport.validate.sample import sample_output
 from mindport.validate.tolerance import TolerancePolicy
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -64,6 +69,7 @@ class Subject:
         origins: Where the weights came from, by side.
         notices: What a reader should know.
         emulated: The unit that the candidate emulates; empty for none.
+        accept: Names of departures of the candidate's platform that are accepted.
     """
 
     case: Case
@@ -80,6 +86,7 @@ class Subject:
     origins: Mapping[str, str]
     notices: tuple[str, ...]
     emulated: str = ""
+    accept: tuple[str, ...] = ()
 
 
 def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdict:
@@ -89,6 +96,10 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
         subject: What was run.
         reference: With the oracle.
         candidate: What is judged.
+
+    Raises:
+        MindportError: If a departure is to be accepted that is none of the candidate's platform,
+            or without the weights that its effect is computed from.
     """
     case, policy, prepared = subject.case, subject.policy, subject.prepared
     architecture = load_architecture(case.architecture)
@@ -104,6 +115,11 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
     inner = network.details
     required = final_taps(head, layers) if partial else [t for t in case.taps if t not in inner]
 
+    accepted = _accepted(subject, candidate)
+
+    def look_for(capture: Capture) -> tuple[Finding, ...]:
+        return recognise(accepted, capture, network.steps, network.setting, policy.precision)
+
     def compare(capture: Capture) -> tuple[TapResult, ...]:
         return tuple(
             compare_captures(
@@ -114,7 +130,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
                 policy,
                 required=required,
                 details=network.details,
-                views=None if prepared else recall(reference, network),
+                views=_views(subject, network, reference, capture, look_for(capture)),
             )
         )
 
@@ -126,6 +142,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
         case = replace(case, taps=judged.manifest.taps)  # what it lacks is said in the notices
     else:
         taps = compare(candidate)
+    findings = look_for(judged)
     verdict = judge(
         Evidence(
             case=case,
@@ -138,7 +155,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
                 taps,
                 judged,
                 network.steps,
-                network.setting,
+                with_departures(network.setting, findings) or network.setting,
                 policy.dtype,
                 network.tied,
                 matmul=policy.matmul,
@@ -154,6 +171,7 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
             checkpoint=subject.origins,
             notices=notices if prepared else (*notices, NO_WEIGHTS),
             emulation=_emulation(subject.emulated, judged),
+            accepted=findings,
         )
     )
     verdict = with_lost_weights(verdict, where)
@@ -162,7 +180,50 @@ def conclude(subject: Subject, reference: Capture, candidate: Capture) -> Verdic
             f"{verdict.headline} (the candidate was imported from {subject.imported}, not recorded)"
         )
         verdict = replace(verdict, headline=said)
-    return verdict
+    return replace(verdict, sample=sample_output(reference, judged, taps, subject.inputs))
+
+
+def _views(
+    subject: Subject,
+    network: Network,
+    reference: Capture,
+    candidate: Capture,
+    findings: Sequence[Finding],
+) -> Iterator[Expected]:
+    """Yield what every tap should be.
+
+    Raises:
+        MindportError: If that takes weights, and they are not at hand.
+    """
+    policy, prepared = subject.policy, subject.prepared
+    setting, own = network.setting, None
+    if prepared is None:
+        if policy.mixed:
+            raise MindportError(
+                f"The reference ran in {policy.reference_dtype}, the candidate in {policy.dtype}; "
+                "what rounding the weights does can only be told from the weights.",
+                "Name them with --checkpoint, or record both sides in one dtype.",
+            )
+        return recall(reference, network)
+    if policy.mixed:
+        own = describe_network(prepared, subject.inputs, policy.reference_dtype).setting
+    elif platform := with_departures(setting, findings):
+        setting, own = platform, setting
+    return expect(reference, candidate, network.steps, setting, policy, own)
+
+
+def _accepted(subject: Subject, candidate: Capture) -> tuple[Departure, ...]:
+    ran = candidate.manifest.identity
+    found = find_departures(
+        subject.accept, framework=ran.framework, device=ran.device, dtype=ran.dtype
+    )
+    if found and subject.prepared is None:
+        raise MindportError(
+            "What an accepted departure does is computed from the reference's weights, and those "
+            "are not at hand.",
+            "Name the weights with --checkpoint, or leave out --accept.",
+        )
+    return found
 
 
 def left_behind(prepared: Prepared) -> frozenset[str]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mindport.prompts import PromptParity
 from mindport.validate.backend import LoadReport
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case
+from mindport.validate.case import FUSED, SDPA, Case, tap_kinds
 from mindport.validate.compare import first_fault
+from mindport.validate.departures.recognition import Finding
+from mindport.validate.departures.telling import (
+    accepted_notices,
+    accepted_section,
+    accepted_words,
+)
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
+from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
@@ -42,6 +49,7 @@ class Evidence:
         checkpoint: Where the weights came from, by side.
         notices: What a reader should know.
         emulation: What was emulated, if the candidate is an emulation.
+        accepted: What became of each accepted departure of the candidate's platform.
     """
 
     case: Case
@@ -58,6 +66,7 @@ class Evidence:
     checkpoint: Mapping[str, Any]
     notices: tuple[str, ...]
     emulation: Emulation | None = None
+    accepted: tuple[Finding, ...] = ()
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -69,7 +78,7 @@ def judge(evidence: Evidence) -> Verdict:
         _identity_problem(evidence)
         or _load_problem(evidence)
         or _input_problem(evidence)
-        or _tap_problem(evidence.taps, evidence.diagnosis)
+        or _tap_problem(evidence)
         or _gradient_problem(evidence.gradients)
         or _prompt_problem(evidence.prompt_task, evidence.prompts)
     )
@@ -104,16 +113,22 @@ def judge(evidence: Evidence) -> Verdict:
         inputs={**evidence.inputs, "sha256": dict(evidence.case.inputs)},
         prompts=_prompt_section(evidence.prompt_task, evidence.prompts),
         emulation=emulation,
-        notices=evidence.notices + _tap_notices(evidence) + _prompt_notices(evidence.prompts),
+        accepted=accepted_section(evidence.accepted, evidence.taps),
+        notices=evidence.notices
+        + accepted_notices(evidence.accepted, evidence.candidate.manifest.identity.version)
+        + _tap_notices(evidence)
+        + _prompt_notices(evidence.prompts),
         timings={
             side: {**c.manifest.seconds, "peak_memory_bytes": c.manifest.peak_memory_bytes}
             for side, c in sides.items()
         },
+        not_compared=_not_compared(evidence),
     )
 
 
 def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> Verdict:
     """Return the verdict of a case that a side could not run."""
+    reasons = [replace(r, hint=r.hint.replace(ARCHITECTURE, case.architecture)) for r in reasons]
     first = reasons[0]
     return Verdict(
         verdict="not-run",
@@ -122,6 +137,7 @@ def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> 
         head=case.head,
         notices=notices,
         not_run=tuple(asdict(reason) for reason in reasons),
+        not_compared=case.taps,
     )
 
 
@@ -133,8 +149,12 @@ def _identity_problem(evidence: Evidence) -> str:
             f"both sides ran {ours.framework} {ours.version} on {ours.device}: "
             "that compares a framework with itself"
         )
-    if ours.dtype != theirs.dtype:
-        return f"the reference ran in {ours.dtype}, the candidate in {theirs.dtype}"
+    policy = evidence.policy
+    for side, identity, asked in (
+        ("reference", ours, policy.reference_dtype), ("candidate", theirs, policy.dtype)
+    ):  # fmt: skip
+        if identity.dtype != asked:
+            return f"the {side} ran in {identity.dtype}, not in {asked} as it was asked to"
     return ""
 
 
@@ -180,15 +200,19 @@ def _input_problem(evidence: Evidence) -> str:
     return ""
 
 
-def _tap_problem(taps: Sequence[TapResult], diagnosis: Sequence[Diagnosis]) -> str:
+def _tap_problem(evidence: Evidence) -> str:
+    taps = evidence.taps
     if not taps:
         return "no tap was captured, so nothing was compared"
     fault = first_fault(taps)
     if fault is None:
         return ""
     faulty = sum(1 for tap in taps if not tap.ok)
-    said = f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
-    cause = next((d for d in diagnosis if d.tap == fault.name and d.cause != UNKNOWN), None)
+    said = accepted_words(evidence.accepted, taps)
+    said += f"{fault.name} is the first of {faulty} faulty taps: {fault.problem}"
+    cause = next(
+        (d for d in evidence.diagnosis if d.tap == fault.name and d.cause != UNKNOWN), None
+    )
     if cause is not None:
         how = "confirmed" if cause.confirmed else "suspected"
         said += f"; {how} cause: {CAUSES[cause.cause]} ({cause.detail})"
@@ -211,14 +235,28 @@ def _tap_notices(evidence: Evidence) -> tuple[str, ...]:
                 f"the {side} is not deterministic: the same inputs gave {first} otherwise when run "
                 "again"
             )
-    compared = {tap.name for tap in evidence.taps}
-    absent = [name for name in evidence.case.taps if name not in compared]
+    absent = _not_compared(evidence)
     if evidence.taps and absent:
         notices.append(
-            f"{len(absent)} of {len(evidence.case.taps)} taps were not captured and not compared "
-            f"({', '.join(absent[:_SHOWN])}{' …' if len(absent) > _SHOWN else ''})"
+            f"{len(absent)} of {len(evidence.case.taps)} taps were not captured and not compared: "
+            f"{tap_kinds(absent)}{_kept_inside(evidence)}"
         )
     return tuple(notices)
+
+
+def _not_compared(evidence: Evidence) -> tuple[str, ...]:
+    compared = {tap.name for tap in evidence.taps}
+    return tuple(name for name in evidence.case.taps if name not in compared)
+
+
+def _kept_inside(evidence: Evidence) -> str:
+    """Say which side computes attention in one kernel, which shows nothing of its inside."""
+    sides = {"reference": evidence.reference, "candidate": evidence.candidate}
+    used = {side: capture.manifest.identity.attention for side, capture in sides.items()}
+    found = [f"the {side}'s is {name}" for side, name in used.items() if name in (SDPA, FUSED)]
+    if not found:
+        return ""
+    return f" (attention in one kernel shows no scores and weights; {', '.join(found)})"
 
 
 def _gradient_problem(gradients: GradientCheck | None) -> str:
@@ -251,7 +289,8 @@ def _success(evidence: Evidence) -> str:
     used = max(tap.used or 0.0 for tap in evidence.taps)
     last = evidence.taps[-1]
     apart = last.facts.max_abs if last.facts else None
-    said = (
+    said = accepted_words(evidence.accepted, evidence.taps)
+    said += (
         f"all {len(evidence.taps)} taps agree, at {last.name} to {apart:.2g}; "
         f"no tap uses more than {used:.0%} of its tolerance"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mindport.migrate.errors import MindportError
+from mindport.validate.case import EAGER
 from mindport.validate.checkpoints import default_checkpoint
 
 
@@ -30,8 +32,11 @@ class Request:
         backend: The candidate's backend.
         device: The candidate's device, as :func:`mindport.validate.devices.parse_device` reads it.
         reference_device: The reference's; its float64 oracle always runs on the CPU.
-        dtype: Of both sides.
+        dtype: Of the candidate.
+        reference_dtype: Of the reference; None takes the candidate's.
         mode: The candidate's mode.
+        attention: How the candidate computes attention, of those that its backend has.
+        reference_attention: The same for the reference.
         python: The candidate's interpreter; None takes this one.
         reference_python: The reference's interpreter.
         prompts: A prompt task's name or file, or None.
@@ -47,6 +52,7 @@ class Request:
         gradients: Whether to compare the loss and the gradient of every parameter too.
         allow_missing: Whether to run both sides with the initial values of what the checkpoint
             lacks.
+        accept: Names of departures of the candidate's platform that are accepted.
         reference_capture: A recorded reference to be used instead of a run.
         candidate_capture: The same for the candidate.
     """
@@ -68,7 +74,10 @@ class Request:
     device: str = "CPU"
     reference_device: str = "CPU"
     dtype: str = "float32"
+    reference_dtype: str | None = None
     mode: str = "eager"
+    attention: str = EAGER
+    reference_attention: str = EAGER
     python: str | None = None
     reference_python: str | None = None
     prompts: str | None = None
@@ -82,6 +91,7 @@ class Request:
     candidate: str | None = None
     taps_file: Path | None = None
     gradients: bool = False
+    accept: tuple[str, ...] = ()
     allow_missing: bool = False
     reference_capture: Path | None = None
     candidate_capture: Path | None = None
@@ -90,3 +100,17 @@ class Request:
         """Say which weights are meant where none are named."""
         if not self.checkpoint:
             object.__setattr__(self, "checkpoint", default_checkpoint(self.architecture))
+
+
+def check_dtypes(request: Request) -> None:
+    """Raise if a request needs both sides in one dtype, and they are in two.
+
+    Raises:
+        MindportError: For gradients: what rounding does to them is measured, in one dtype.
+    """
+    if request.gradients and request.reference_dtype not in (None, request.dtype):
+        raise MindportError(
+            f"The tolerance of gradients is measured in one dtype, and the reference's "
+            f"({request.reference_dtype}) is not the candidate's ({request.dtype}).",
+            "Leave out --gradients or --reference-dtype.",
+        )

@@ -170,7 +170,8 @@ class TolerancePolicy:
     Attributes:
         name: ``derived``, one of :data:`FIXED`, or ``user``.
         basis: The reason, in words, for the report.
-        dtype: Of the run.
+        dtype: Of the candidate.
+        reference_dtype: Of the reference.
         atol: Absolute tolerance; None if derived.
         rtol: Relative tolerance; None if derived.
         matmul: The matrix unit that may round the candidate's products; None for none.
@@ -179,14 +180,20 @@ class TolerancePolicy:
     name: str
     basis: str
     dtype: str
+    reference_dtype: str
     atol: float | None = None
     rtol: float | None = None
     matmul: str | None = None
 
     @property
     def precision(self) -> Precision:
-        """How a correct run rounds."""
+        """How a correct candidate rounds."""
         return find_unit(self.matmul).precision if self.matmul else PRECISIONS[self.dtype]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the reference computes in another dtype than the candidate."""
+        return self.dtype != self.reference_dtype
 
     @property
     def derived(self) -> bool:
@@ -215,22 +222,24 @@ def choose_policy(
     atol: float | None,
     rtol: float | None,
     matmul: str | None = None,
+    reference_dtype: str | None = None,
 ) -> TolerancePolicy:
     """Return the policy for a run.
 
     Args:
-        dtype: Of both sides.
+        dtype: Of the candidate.
         name: One of :data:`POLICIES`; None takes ``derived``, or the user's figures.
         atol: The user's absolute tolerance, or None.
         rtol: The user's relative tolerance, or None. If only one of the two is given the other
             is zero.
         matmul: The matrix unit that may round the candidate's products, or None.
+        reference_dtype: Of the reference; None for the candidate's.
 
     Raises:
         MindportError: If a figure is negative or not finite, both a name and figures are given,
             or the unit does not take products of this dtype.
     """
-    unit = find_unit(matmul) if matmul else None
+    unit, other = find_unit(matmul) if matmul else None, reference_dtype or dtype
     if unit is not None and dtype != DTYPE:
         raise MindportError(
             f"The matrix unit {unit.name} rounds the inputs of {DTYPE} networks, not of {dtype}.",
@@ -240,16 +249,19 @@ def choose_policy(
         if name is not None and name in FIXED:
             absolute, relative = FIXED[name]
             basis = f"the habit of community migration tasks, not derived for {dtype}"
-            return TolerancePolicy(name, basis, dtype, absolute, relative, matmul)
+            return TolerancePolicy(name, basis, dtype, other, absolute, relative, matmul)
         rounding = f"rounding in {dtype}"
         if unit is not None:
             rounding += f" with the inputs of matrix products in {unit.inputs.name} ({unit.name})"
-        basis = f"{SAFETY:g} times the deviation that {rounding} predicts, or the reference shows"
-        return TolerancePolicy(DERIVED, basis, dtype, matmul=matmul)
+        said = "or the reference shows"
+        if other != dtype:  # the reference shows nothing about this dtype
+            said = f"from the float64 network of its rounded weights; the reference is {other}"
+        basis = f"{SAFETY:g} times the deviation that {rounding} predicts, {said}"
+        return TolerancePolicy(DERIVED, basis, dtype, other, matmul=matmul)
     if name is not None:
         raise MindportError("--policy and --atol or --rtol exclude each other.", "Leave one out.")
     for option, value in (("--atol", atol), ("--rtol", rtol)):
         if value is not None and not (np.isfinite(value) and value >= 0):
             raise MindportError(f"{option} is {value}; a number of at least 0 is needed.")
     basis = "given on the command line"
-    return TolerancePolicy(USER, basis, dtype, atol or 0.0, rtol or 0.0, matmul)
+    return TolerancePolicy(USER, basis, dtype, other, atol or 0.0, rtol or 0.0, matmul)

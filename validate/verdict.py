@@ -19,7 +19,7 @@ EXIT_CODES: Mapping[Status, int] = {
     "emulated": EXIT_FAIL,  # unless it is within its own prediction
     "not-run": EXIT_ENVIRONMENT,
 }
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,16 @@ class TapResult:
         within: Share of the elements within the tolerance.
         worst_index: Where the tolerance is used most, in the whole output.
         deviation: Root mean square of the deviation that rounding predicts for the whole forward.
-        accumulated: Errors against the float64 oracle.
+        accumulated: Errors against the float64 oracle, of a side's own dtype.
         isolated: Errors against what the side's own inputs of this tap make of it.
         facts: The two sides against each other, bit by bit.
         own_fault: Whether it is not ok from its own inputs, or cannot be computed with at all. A
             tap that is not ok otherwise is so because an earlier one is.
         problem: Why it is not ok, in words; empty if it is.
+        apart: Where the sides compute in different dtypes, root mean square of what correct ones
+            are apart: both deviations, and what rounding the weights does; else None.
+        departure: The largest difference that accepted departures make to what the tap should be;
+            None if none is applied.
     """
 
     name: str
@@ -65,6 +69,8 @@ class TapResult:
     facts: PairFacts | None = None
     own_fault: bool = False
     problem: str = ""
+    apart: float | None = None
+    departure: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,9 +119,17 @@ class Verdict:
             or None.
         emulation: The unit that was emulated and the figures by tap
             (:meth:`mindport.validate.emulation.prediction.Emulation.section`), or None.
+        accepted: What became of each accepted departure of the candidate's platform
+            (:meth:`mindport.validate.departures.recognition.Finding.to_dict`).
         notices: What a reader should know although it decides nothing.
         not_run: Side, reason, hint and last lines of what could not run.
         timings: Seconds, by side.
+        not_compared: Taps that were to be captured and were not compared.
+        sample: Some elements of the output, by side
+            (:func:`mindport.validate.sample.sample_output`), or None.
+        mapping: What became of every tensor of the port that gave the candidate its weights, or
+            None where that is not known.
+        made: Which mindport wrote this, when (UTC), and the command that does it again.
     """
 
     verdict: Status
@@ -134,9 +148,14 @@ class Verdict:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, Any] | None = None
     emulation: Mapping[str, Any] | None = None
+    accepted: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
     not_run: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, Any] = field(default_factory=dict)
+    not_compared: tuple[str, ...] = ()
+    sample: Mapping[str, Any] | None = None
+    mapping: Mapping[str, Any] | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

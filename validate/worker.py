@@ -112,6 +112,7 @@ def _work(run: Run, folder: Path) -> None:
     ran = time.perf_counter()
     again = hash_arrays(session.forward(inputs)) if case.taps else {}
     first = hash_arrays(taps)
+    repeated = time.perf_counter()
     part = _part(folder)
     part.mkdir(parents=True)
     prompts = None
@@ -121,7 +122,9 @@ def _work(run: Run, folder: Path) -> None:
     asked = time.perf_counter()
     targets = load_targets(Path(run.case)) if run.gradients else {}
     gradients = _gradients(session, run, inputs, targets) if run.gradients else None
+    learnt = time.perf_counter()
     oracle, floor = _oracle(session, case, inputs, taps) if run.oracle else (None, {})
+    known = time.perf_counter()
     manifest = CaptureManifest(
         identity=session.identity,
         load_report=session.load_report,
@@ -130,7 +133,14 @@ def _work(run: Run, folder: Path) -> None:
         taps=tuple(taps),
         unstable=tuple(name for name in taps if first[name] != again[name]),
         floor=floor,
-        seconds={"load": loaded - started, "forward": ran - loaded, "prompts": asked - ran},
+        seconds={
+            "load": loaded - started,  # the import of the framework included
+            "forward": ran - loaded,
+            "repeat": repeated - ran,
+            "prompts": asked - repeated,
+            "gradients": learnt - asked,
+            "oracle": known - learnt,
+        },
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         targets=hash_arrays(targets),
         prompts=prompts,

@@ -1,12 +1,14 @@
-"""Run the commands that the README shows and draw what they print, as SVG.
+"""Run the commands that the README shows: what they print as SVG, their HTML pages as PNG.
 
-``make pictures`` runs this. Nothing is edited by hand: the pictures are the program's output.
+``make pictures`` runs this. Nothing is edited by hand: the pictures are the program's output. The
+pages are photographed by Chromium, which must be installed.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 
 from mindport.migrate.porting import port, prepare
 from mindport.validate import Request, Verdict, embedded_checkpoint, validate
-from mindport.validate.report.terminal import print_verdict
+from mindport.validate.report.forms import load_form
+from mindport.validate.report.forms.terminal import print_verdict
 
 HERE = Path(__file__).parent.absolute()
 
@@ -39,10 +42,39 @@ def _record(name: str, command: str, verdict: Verdict, console: Console) -> None
     (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
+def photograph(name: str, verdict: Verdict, *, part: str, height: int, **settings: str) -> None:
+    """Write ``name.png``: a part of the HTML page, from its top down.
+
+    Args:
+        name: Of the picture.
+        verdict: What the page shows.
+        part: A selector of where the picture begins.
+        height: In pixels.
+        settings: Of the browser, ``locale`` and ``color_scheme``.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        file = Path(scratch) / "index.html"
+        file.write_text(load_form("html").render(verdict, "").text, encoding="utf-8")
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1100, "height": height}, **settings)
+        page.goto(file.as_uri())
+        top = page.locator(part).bounding_box()["y"] - 16
+        clip = {"x": 0, "y": max(top, 0), "width": 1100, "height": height}
+        page.screenshot(path=HERE / f"{name}.png", clip=clip, full_page=True)
+        browser.close()
+
+
 def main() -> None:
     """Draw a passing and a failing run."""
     command = "validate gpt2 --mode graph --prompts sentiment"
-    draw("pass", command, validate(Request("gpt2", mode="graph", prompts="sentiment")))
+    verdict = validate(Request("gpt2", mode="graph", prompts="sentiment"))
+    draw("pass", command, verdict)
+    photograph("report-prompts", verdict, part="#prompts", height=950, locale="zh-CN",
+               color_scheme="dark")  # fmt: skip
 
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
@@ -57,6 +89,8 @@ def main() -> None:
         verdict = validate(Request("gpt2", candidate_checkpoint=ported))
     command = "validate gpt2 --candidate-checkpoint ./gpt2-ms"
     draw("fail", command, verdict)
+    photograph("report-fail", verdict, part=".top", height=1400, locale="en-GB",
+               color_scheme="light")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -75,10 +75,10 @@ class GPT2Attention(nn.Cell):
             head_dim)``, where ``key`` is ``capacity`` with a cache, ``n + seq`` with a prefix and
             ``seq`` without; the taps from ``query`` to ``context``.
         """
-        query, key, value = ops.split(self.c_attn(hidden), self.width, -1)  # (batch, seq, width)
-        queries = split_heads(query, self.heads)  # (batch, heads, seq, head_dim)
-        keys = split_heads(key, self.heads)
-        values = split_heads(value, self.heads)
+        fused = self.c_attn(hidden)  # (batch, seq, 3 * width)
+        queries = split_heads(fused, self.heads, 0, 3)  # (batch, heads, seq, head_dim)
+        keys = split_heads(fused, self.heads, 1, 3)
+        values = split_heads(fused, self.heads, 2, 3)
         if past is not None and source is not None:
             keys = write_rows(past[0], keys, source)  # (batch, heads, capacity, head_dim)
             values = write_rows(past[1], values, source)
@@ -87,6 +87,8 @@ class GPT2Attention(nn.Cell):
             values = prepend_prefix(past[1], values)
         mixed, scores, weights = self.attention(queries, keys, values, bias)
         context = merge_heads(mixed)  # (batch, seq, width)
+        # Each (batch, seq, width); views, which cost nothing where nobody reads them.
+        query, key, value = ops.split(fused, self.width, -1)
         taps = (query, key, value, scores, weights, context)
         return self.resid_dropout(self.c_proj(context)), (keys, values), taps
 

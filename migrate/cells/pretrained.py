@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
 
 import mindspore
-from mindspore import Tensor, context, mutable, nn
+from mindspore import Tensor, context, mutable, nn, ops
 
 from mindport.migrate.architecture import Head, Tap, dimension, network_order
 from mindport.migrate.architectures import load_architecture
+from mindport.migrate.cells.fused import fuse_attention
 from mindport.migrate.cells.inputs import Sizes, as_tensor, check_inputs, check_labels
 from mindport.migrate.cells.loading import (
     common_dtype,
@@ -121,6 +122,7 @@ class PretrainedModel(nn.Cell):
         resolved = resolve_config(load_architecture(self.architecture), fields)
         self.config = SimpleNamespace(**resolved, problem_type=fields.get("problem_type"))
         self.signature = inspect.signature(self.construct)
+        self.fused = False  # whether attention is one kernel, which shows no scores and weights
 
     def __call__(self, *args: Any, **kwargs: Any) -> ModelOutput:
         """Run the network.
@@ -193,9 +195,12 @@ class PretrainedModel(nn.Cell):
         layers = vars(self.config)[load_architecture(self.architecture).layers]
         return network_order(self.description().taps, layers)
 
+    def _shown(self, taps: Iterable[Tap]) -> list[Tap]:
+        return [tap for tap in taps if not (self.fused and tap.end.startswith("softmax"))]
+
     def tap_names(self) -> list[str]:
         """Return the canonical names of all taps, in network order."""
-        return [tap.name for tap in self._taps()]
+        return [tap.name for tap in self._shown(self._taps())]
 
     def named_taps(self, output: ModelOutput) -> dict[str, Tensor]:
         """Return the taps of an output by their canonical names, ``logits`` and such included.
@@ -214,13 +219,32 @@ class PretrainedModel(nn.Cell):
         inner = (tap for tap in taps if not tap.output)
         named = {tap.name: value for tap, value in zip(inner, output.taps, strict=True)}
         named.update({tap.name: output[tap.output] for tap in taps if tap.output})
-        return {tap.name: named[tap.name] for tap in taps}
+        return {tap.name: named[tap.name] for tap in self._shown(taps)}
 
     def cast_parameters(self: Model, dtype: mindspore.dtype.Type) -> Model:
         """Give every parameter, and with them the whole computation, another dtype; in place."""
         for parameter in self.get_parameters():
             parameter.set_dtype(dtype)
         self.compile_cache.clear()  # a graph keeps the dtypes that it was compiled for
+        return self
+
+    def fuse_attention(
+        self: Model, kernel: Callable[..., Tensor] = ops.flash_attention_score
+    ) -> Model:
+        """Compute attention in one kernel from now on, in place; for inference on Ascend.
+
+        The taps inside it are no longer there, and its dropout is none.
+
+        Args:
+            kernel: Has the signature of ``ops.flash_attention_score``.
+
+        Raises:
+            EnvironmentUnavailableError: If that computes not in the parameters' dtype, or not with
+                heads of this size.
+        """
+        sizes = self._sizes()
+        fuse_attention(self, sizes.width // sizes.heads, kernel)
+        self.fused = True
         return self
 
     @classmethod

@@ -11,7 +11,8 @@ from mindport.migrate.checkpoints.mindspore_ckpt import CkptReader, ckpt_layout
 from mindport.migrate.checkpoints.npz import NpzReader, npz_layout
 from mindport.migrate.checkpoints.safetensors import SafetensorsReader, safetensors_layout
 from mindport.migrate.checkpoints.tensors import TensorInfo, TensorReader
-from mindport.migrate.checkpoints.torch_zip import TorchZipReader, torch_layout
+from mindport.migrate.checkpoints.torch_layout import torch_layout
+from mindport.migrate.checkpoints.torch_zip import TorchZipReader
 
 
 @dataclass(frozen=True)

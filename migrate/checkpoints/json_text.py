@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mindport.migrate.checkpoints.limits import MAX_TENSORS
+
+MAX_CONTAINERS = 4 * MAX_TENSORS
+"""Lists and tables; a tensor in safetensors needs three."""
+
 
 def parse_json(data: bytes) -> Any:
     """Return what a JSON text says.
@@ -12,6 +17,9 @@ def parse_json(data: bytes) -> Any:
     Raises:
         ValueError: If it is not UTF-8 or not JSON, says a thing twice, or is nested too deeply.
     """
+    # An empty list takes two bytes there and sixty here.
+    if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
+        raise ValueError("it has too many parts")
     try:
         return json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_refuse)
     except RecursionError:

@@ -46,7 +46,7 @@ class SafetensorsReader:
         header, self._start = self._header()
         metadata = header.pop(_METADATA, {})
         if not isinstance(metadata, dict) or not all(
-            isinstance(value, str) for value in metadata.values()
+            map(_is_text, (*metadata, *metadata.values()))
         ):
             raise self._damaged("its metadata are not text")
         self.metadata: Mapping[str, str] = metadata
@@ -136,6 +136,10 @@ class SafetensorsReader:
                 f"{self.files[0]} does not match its checksum: bytes in it were changed.",
                 "Fetch or write the file again.",
             )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _are_sizes(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Read the pickle in a ``torch.save`` file without running it, and write one.
+"""Read the pickle in a ``torch.save`` file without running it.
 
 A pickle is a program. Python's unpickler can be told which functions it may call, but it still
 lets a file claim any amount of memory, and change what those functions return. So the few
@@ -7,16 +7,14 @@ instructions that describe tensors are carried out here, and all others are refu
 
 from __future__ import annotations
 
-import pickle
 import pickletools
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mindport.migrate.checkpoints.limits import show
-from mindport.migrate.checkpoints.tensors import BY_TORCH, DTYPES, TensorInfo
+from mindport.migrate.checkpoints.tensors import BY_TORCH
 from mindport.migrate.errors import CheckpointError
 
 MAX_INSTRUCTIONS = 2_000_000
@@ -262,49 +260,3 @@ def _state_dict(content: Any, path: Path) -> dict[str, View]:
                 "Save the state dict alone: torch.save(model.state_dict(), PATH).",
             )
     return content
-
-
-def write_state_dict(infos: Mapping[str, TensorInfo]) -> bytes:
-    """Return the pickle of a dict of contiguous tensors; the n-th looks at the storage ``n``.
-
-    It is what ``torch.save`` writes but for its memo, which only makes it shorter.
-
-    Args:
-        infos: Dtype and shape of each tensor.
-    """
-    parts = [pickle.PROTO, b"\2", pickle.EMPTY_DICT, pickle.MARK]
-    for key, (name, info) in enumerate(infos.items()):
-        stride = [1] * len(info.shape)
-        for axis in range(len(stride) - 1, 0, -1):
-            stride[axis - 1] = stride[axis] * max(info.shape[axis], 1)
-        storage = (
-            pickle.MARK + _text("storage") + _name("torch", f"{DTYPES[info.dtype].torch}Storage"),
-            _text(str(key)) + _text("cpu") + _integer(info.count),
-            pickle.TUPLE + pickle.BINPERSID,
-        )
-        hooks = _name(_DICT.module, _DICT.name) + pickle.EMPTY_TUPLE + pickle.REDUCE
-        parts += [
-            _text(name), _name(_TENSOR.module, _TENSOR.name), pickle.MARK, *storage,
-            _integer(0), _integers(info.shape), _integers(stride), pickle.NEWFALSE, hooks,
-            pickle.TUPLE, pickle.REDUCE,
-        ]  # fmt: skip
-    return b"".join([*parts, pickle.SETITEMS, pickle.STOP])
-
-
-def _text(text: str) -> bytes:
-    encoded = text.encode()
-    return pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded
-
-
-def _name(module: str, name: str) -> bytes:
-    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
-
-
-def _integer(number: int) -> bytes:
-    if number < 1 << 31:
-        return pickle.BININT + struct.pack("<i", number)
-    return pickle.LONG1 + b"\x08" + struct.pack("<q", number)
-
-
-def _integers(numbers: Sequence[int]) -> bytes:
-    return pickle.MARK + b"".join(map(_integer, numbers)) + pickle.TUPLE

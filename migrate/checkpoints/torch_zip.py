@@ -1,4 +1,4 @@
-"""Read and lay out ``torch.save`` files (the zip form of torch 1.6 and later) without torch.
+"""Read ``torch.save`` files (the zip form of torch 1.6 and later) without torch.
 
 The archive holds a pickle, ``data.pkl``, that describes tensors, and one member per storage,
 ``data/KEY``, that holds their elements.
@@ -6,7 +6,6 @@ The archive holds a pickle, ``data.pkl``, that describes tensors, and one member
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zlib
 from collections.abc import Mapping
@@ -14,13 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mindport.migrate.checkpoints.layout import Data, Fixed, Layout
 from mindport.migrate.checkpoints.limits import MAX_PICKLE_BYTES, check_infos, show
 from mindport.migrate.checkpoints.source import SourceFile
 from mindport.migrate.checkpoints.tensors import DTYPES, Span, TensorInfo
-from mindport.migrate.checkpoints.torch_pickle import View, read_state_dict, write_state_dict
+from mindport.migrate.checkpoints.torch_pickle import View, read_state_dict
 from mindport.migrate.checkpoints.zip_archive import ZipArchive
-from mindport.migrate.checkpoints.zip_layout import ALIGNMENT, ZipLayout
 from mindport.migrate.errors import CheckpointError
 
 # How files start that are not zip archives: a pickle of torch's magic number, in two protocols.
@@ -45,7 +42,7 @@ class TorchZipReader:
         self.files = (path,)
         self._source = SourceFile(path)
         self._check_form()
-        self._archive = ZipArchive(self._source)
+        self._archive = ZipArchive(self._source, zero_is_none=True)
         members = self._archive.members
         pickled = [name for name in members if name.endswith("/data.pkl")]
         if len(pickled) != 1:
@@ -138,7 +135,9 @@ class TorchZipReader:
         member = self._archive.members[f"{self._root}data/{view.storage.key}"]
         if flat.nbytes == member.size:
             self._archive.check(member, zlib.crc32(flat.view(np.uint8).data))
-        strides = [stride * flat.itemsize for stride in view.stride]
+        # The stride of an axis of one element can be any number; NumPy wants one that fits.
+        steps = zip(view.shape, view.stride, strict=True)
+        strides = [flat.itemsize * (stride if size > 1 else 1) for size, stride in steps]
         return np.ndarray(info.shape, flat.dtype, flat.view(np.uint8).data, strides=strides)
 
     def verify(self) -> None:
@@ -165,31 +164,3 @@ def _is_contiguous(view: View) -> bool:
             return False
         step *= size
     return True
-
-
-def torch_layout(infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> Layout:
-    """Lay out a file that ``torch.load(PATH, weights_only=True)`` gives as a dict of tensors.
-
-    Args:
-        infos: Dtype and shape of each tensor.
-        metadata: Not held by this format.
-    """
-    root = "archive"
-    content = write_state_dict(infos)
-    archive = ZipLayout()
-
-    def add(name: str, data: bytes) -> None:
-        archive.add(f"{root}/{name}", [Fixed(data)])
-
-    add("data.pkl", content)
-    add(".format_version", b"1")
-    add(".storage_alignment", str(ALIGNMENT).encode())
-    add("byteorder", b"little")
-    for key, (name, info) in enumerate(infos.items()):
-        data = [Data(name, 0, info.nbytes)] if info.nbytes else []
-        archive.add(f"{root}/data/{key}", data)
-    add("version", b"3\n")
-    # torch derives these 40 digits from the names and checksums; they only tell files apart.
-    digest = int.from_bytes(hashlib.sha256(content).digest(), "big")
-    add(".data/serialization_id", str(digest).encode()[:40])
-    return archive.finish()

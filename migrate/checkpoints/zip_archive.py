@@ -28,7 +28,9 @@ _LOCATOR = struct.Struct("<4sIQI")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
 _STORED, _DEFLATED = 0, 8
 # Data descriptor, UTF-8 names, and two bits that tell how hard a deflater tried.
-_HARMLESS_FLAGS = 1 << 3 | 1 << 11 | 0b110
+_UTF8 = 1 << 11
+_HARMLESS_FLAGS = 1 << 3 | _UTF8 | 0b110
+_NEWEST = 63  # version 6.3 of the format, of 2006
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _BLOCK = 1 << 20
 _SLACK = 64  # a deflated block can be a little longer than its content
@@ -44,8 +46,7 @@ class Member:
         limit: The offset at which something else begins.
         packed: Its size in the archive.
         size: Its size unpacked.
-        crc: The CRC-32 of its content; 0 where the writer did not compute one, as
-            ``torch.serialization.set_crc32_options(False)`` has it.
+        crc: The CRC-32 of its content.
         deflated: Whether it is compressed.
     """
 
@@ -63,6 +64,8 @@ class ZipArchive:
 
     Args:
         source: The file.
+        zero_is_none: Whether a checksum of 0 says that none was computed, as it does after
+            ``torch.serialization.set_crc32_options(False)``.
 
     Attributes:
         members: Name to member, in the order of the data.
@@ -71,8 +74,9 @@ class ZipArchive:
         CheckpointError: If it is cut off, damaged, encrypted or made to do harm.
     """
 
-    def __init__(self, source: SourceFile) -> None:
+    def __init__(self, source: SourceFile, *, zero_is_none: bool = False) -> None:
         self.source = source
+        self._zero_is_none = zero_is_none
         start, size, count = self._find_directory()
         found = sorted(self._entries(source.read(start, size), count), key=lambda m: m.header)
         self.members: dict[str, Member] = {}
@@ -113,8 +117,8 @@ class ZipArchive:
             raise self.damaged("its end is nonsense")
         locator = end - _LOCATOR.size
         if locator >= 0 and self.source.read(locator, 4) == b"PK\6\7":
-            end = _LOCATOR.unpack(self.source.read(locator, _LOCATOR.size))[2]
-            if end != locator - _END_64.size:
+            _, disk, end, disks = _LOCATOR.unpack(self.source.read(locator, _LOCATOR.size))
+            if end != locator - _END_64.size or disk or disks > 1:
                 raise self.damaged("its end is not where it says")
             fields = _END_64.unpack(self.source.read(end, _END_64.size))
             if fields[0] != b"PK\6\6" or fields[4:6] != (0, 0):
@@ -132,7 +136,7 @@ class ZipArchive:
             if len(directory) - at < _ENTRY.size:
                 raise self.damaged("its directory is cut off")
             (
-                signature, _, _, flags, method, _, _, crc, packed, size, name_size, extra_size,
+                signature, _, needed, flags, method, _, _, crc, packed, size, name_size, extra_size,
                 comment_size, disk, _, _, header,
             ) = _ENTRY.unpack_from(directory, at)  # fmt: skip
             name_at = at + _ENTRY.size
@@ -141,10 +145,11 @@ class ZipArchive:
             if signature != b"PK\1\2" or at > len(directory):
                 raise self.damaged("its directory is nonsense")
             try:
-                name = directory[name_at:extra_at].decode()
+                name = directory[name_at:extra_at].decode("utf-8" if flags & _UTF8 else "ascii")
             except UnicodeDecodeError:
                 raise self.damaged("the name of a member is not text") from None
-            if flags & ~_HARMLESS_FLAGS or disk or method not in (_STORED, _DEFLATED):
+            rare = flags & ~_HARMLESS_FLAGS or needed & 0xFF > _NEWEST
+            if rare or disk or method not in (_STORED, _DEFLATED):
                 raise self.damaged(f"{show(name)} is encrypted or packed in a rare way")
             extra = directory[extra_at : extra_at + extra_size]
             size, packed, header = self._wide(extra, (size, packed, header), name)
@@ -183,6 +188,7 @@ class ZipArchive:
         if (
             (signature, head[_LOCAL.size :]) != (b"PK\3\4", name)
             or (flags & ~_HARMLESS_FLAGS, name_size) != (0, len(name))
+            or not (name.isascii() or flags & _UTF8)
             or method != (_DEFLATED if member.deflated else _STORED)
             or offset + member.packed > member.limit
         ):
@@ -242,7 +248,7 @@ class ZipArchive:
         Raises:
             CheckpointError: If it is not.
         """
-        if member.crc not in (crc, 0):
+        if member.crc != crc and not (self._zero_is_none and member.crc == 0):
             raise self.damaged(f"the data of {show(member.name)} do not match their checksum")
 
     def verify(self) -> None:

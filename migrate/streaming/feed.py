@@ -75,7 +75,7 @@ class Feed:
 
     def _assembled(self, entry: Entry) -> Iterator[Piece]:
         array = self._weights.cast(entry.assemble(self._weights.array), entry)
-        yield from self._copies(np.ascontiguousarray(array).reshape(-1))
+        yield from self._copies(np.ascontiguousarray(array).ravel())
 
     def _transposed(self, panel: np.ndarray, dtype: str) -> Iterator[Piece]:
         if dtype not in self._transposers:
@@ -84,11 +84,12 @@ class Feed:
         for first in range(0, panel.shape[1], width):
             part = panel[:, first : first + width]
             if part.nbytes > STRIPE:  # one column is longer than a stripe
-                yield from self._copies(np.ascontiguousarray(part.T).reshape(-1))
+                yield from self._copies(np.ascontiguousarray(part.T).ravel())
                 continue
             buffer = self._stripes.take()
             out = buffer.array[: part.nbytes]
-            self._transposers[dtype].put(part, out.view(part.dtype).reshape(part.shape[::-1]), 0)
+            matrix: np.ndarray = np.ndarray(part.shape[::-1], part.dtype, out)
+            self._transposers[dtype].put(part, matrix, 0)
             yield out, buffer
             buffer.let_go()
 

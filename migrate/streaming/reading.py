@@ -134,7 +134,7 @@ class Source:
         if self._whole is None or self._whole[0] != name:
             self._whole = None
             array = np.ascontiguousarray(self.reader.read(name))
-            self._whole = name, array.reshape(-1).view(np.uint8)
+            self._whole = name, array.ravel().view(np.uint8)
         return self._whole[1]
 
 

@@ -129,12 +129,12 @@ class _Comparison:
         flat = wanted.nbytes <= CHUNK
         same = True
         for piece in (
-            [wanted] if flat else np.array_split(wanted.reshape(-1), -(-wanted.nbytes // CHUNK))
+            [wanted] if flat else np.array_split(wanted.ravel(), -(-wanted.nbytes // CHUNK))
         ):
             buffer = self._chunks.take()
             data = buffer.array[: piece.nbytes]
             self._written.read_into(entry.target, start, data, buffer)
-            same = np.array_equal(data.view(unsigned).reshape(piece.shape), piece) and same
+            same = np.array_equal(np.ndarray(piece.shape, unsigned, data), piece) and same
             buffer.let_go()
             self._passed(piece.nbytes)
             start += piece.nbytes

@@ -75,7 +75,7 @@ class Weights:
             for values, _ in self.read(entry) if whole else self._columns(entry, left, right):
                 panel[at : at + values.size] = values
                 at += values.size
-            yield left, panel.reshape(rows, right - left)
+            yield left, np.ndarray((rows, right - left), dtype, panel)
 
     def array(self, name: str) -> np.ndarray:
         """Return a source's array as it is stored, checked."""
@@ -89,7 +89,7 @@ class Weights:
             return array
         cast = np.empty(array.shape, DTYPES[entry.target_dtype].numpy)
         cast_values(array, cast)
-        self.overflowed += self._count(cast.reshape(-1), entry.target_dtype)
+        self.overflowed += self._count(cast.ravel(), entry.target_dtype)
         return cast
 
     def whole(self, entry: Entry) -> np.ndarray:
@@ -101,7 +101,7 @@ class Weights:
         for values, _ in self.read(entry):
             array[at : at + values.size] = values
             at += values.size
-        return array.reshape(entry.shape)
+        return np.ndarray(entry.shape, array.dtype, array)
 
     def _columns(self, entry: Entry, left: int, right: int) -> Iterator[Piece]:
         item = DTYPES[entry.dtype].numpy.itemsize

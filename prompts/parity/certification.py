@@ -50,6 +50,21 @@ class Flip:
 
 
 @dataclass(frozen=True, eq=False)
+class Room:
+    """How much room a label has: its gap to the rival that comes nearest to taking its place.
+
+    Attributes:
+        margins: float64 (N,): the reference's score of its label above that of the rival.
+        bounds: float64 (N,): how far that gap may move, given the rows.
+        moves: float64 (N,): how far it did move.
+    """
+
+    margins: np.ndarray
+    bounds: np.ndarray
+    moves: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Certification:
     """What the bounds say of every item; all arrays are in the order of the plan's items.
 
@@ -65,6 +80,7 @@ class Certification:
         js: float64 (N,): their Jensen-Shannon divergence, in nats.
         shifts: float64 (N,): the greatest difference of a label's probability.
         flips: The items with different labels.
+        room: Of the reference's label, beside the rival that has the least ``spare``.
     """
 
     certified: np.ndarray
@@ -75,6 +91,7 @@ class Certification:
     js: np.ndarray
     shifts: np.ndarray
     flips: tuple[Flip, ...]
+    room: Room
 
     @property
     def unexplained(self) -> int:
@@ -139,7 +156,9 @@ def certify(
     limits += rounding[:, None] + 16 * _EPS * limits
     ahead = _ahead(reference, reference.predictions)
     rivals = np.arange(labels) != reference.predictions[:, None]
-    spare = np.where(rivals, ahead - limits, np.inf).min(axis=1)
+    spares = np.where(rivals, ahead - limits, np.inf)
+    nearest = spares.argmin(axis=1)[:, None]
+    spare = np.take_along_axis(spares, nearest, axis=1)[:, 0]
     after = _ahead(candidate, reference.predictions)
     moved = np.abs(ahead - after)
     used = np.where(rivals, moved / limits, 0).max(axis=1)
@@ -160,7 +179,8 @@ def certify(
         for item, label in enumerate(candidate.predictions)
         if label != reference.predictions[item]
     )
-    return Certification(spare > 0, spare, deltas, used, kl, js, shifts, flips)
+    room = Room(*(np.take_along_axis(x, nearest, axis=1)[:, 0] for x in (ahead, limits, moved)))
+    return Certification(spare > 0, spare, deltas, used, kl, js, shifts, flips, room)
 
 
 def hardest(scores: ScoresLike, count: int) -> np.ndarray:

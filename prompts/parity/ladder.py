@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ Status = Literal["pass", "fail", "uninformative"]
 _DEGENERATE = 0.95
 _ALARM = 0.05
 _FLIPS_SHOWN = 10
+_ROOM_KEPT = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class PromptParity:
         flips: The items with different labels.
         notices: What a reader should know although it decides nothing.
         certification: The figures item by item; None if they were not looked at.
+        ids: The items' ids, in the order of the certification.
     """
 
     status: Status
@@ -56,6 +59,7 @@ class PromptParity:
     flips: tuple[Flip, ...]
     notices: tuple[str, ...]
     certification: Certification | None
+    ids: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -72,12 +76,13 @@ class PromptParity:
         return next(level for level in self.levels if level.name == name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the certification as plain values for JSON, no NaN among them.
+        """Return what was found as plain values for JSON, no NaN among them.
 
         Keys: ``status``, ``headline``, ``items``; ``levels``: a list of ``name``, ``ok`` (null if
         not reached), ``finding``, ``figures`` (the keys stand at the functions of
         :mod:`mindport.prompts.parity.levels`); ``power``: the attributes of :class:`Power`, or
-        null; ``flips``: the attributes of :class:`Flip`; ``notices``.
+        null; ``flips``: the attributes of :class:`Flip`; ``room``: how near to losing its label an
+        item was, for at most 1000 items, those of least room first; ``notices``.
         """
         return {
             "status": self.status,
@@ -86,8 +91,24 @@ class PromptParity:
             "levels": [level.to_dict() for level in self.levels],
             "power": None if self.power is None else self.power.to_dict(),
             "flips": [flip.to_dict() for flip in self.flips],
+            "room": list(self._room()),
             "notices": list(self.notices),
         }
+
+    def _room(self) -> Iterator[dict[str, Any]]:
+        found = self.certification
+        if found is None:
+            return
+        flipped = {flip.id for flip in self.flips}
+        for item in np.argsort(found.spare, kind="stable")[:_ROOM_KEPT]:
+            yield {
+                "id": self.ids[item],
+                "margin": float(found.room.margins[item]),
+                "bound": float(found.room.bounds[item]),
+                "moved": float(found.room.moves[item]),
+                "certified": bool(found.certified[item]),
+                "flipped": self.ids[item] in flipped,
+            }
 
     def to_markdown(self) -> str:
         """Return the headline, a table of the levels, and the first flips."""
@@ -198,7 +219,8 @@ def _conclude(
         findings = {level.name: level.finding for level in levels}
         headline = f"{findings['flips']}, and {findings['margins']}"
     flips = found.flips if found else ()
-    return PromptParity(status, headline, len(plan.ids), levels, power, flips, notices, found)
+    ids = tuple(plan.ids)
+    return PromptParity(status, headline, len(ids), levels, power, flips, notices, found, ids)
 
 
 def _notices(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import mindspore
@@ -44,6 +45,7 @@ def main() -> None:
         HERE / "npz" / "compressed.npz", zeros=np.zeros(500, np.float32),
         big=np.arange(3, dtype=">i4"), fortran=np.asfortranarray(few["a.weight"]),
     )  # fmt: skip
+    _zip64(few)
     folder = HERE / "index"
     folder.mkdir(exist_ok=True)
     content = {"metadata": {"total_size": 0}, "weight_map": {f"s1.{n}": "s1" for n in "ab"}}
@@ -57,6 +59,14 @@ def _mindspore(arrays: dict[str, np.ndarray]) -> None:
         path = HERE / kind / f"mindspore.{kind}"
         mindspore.save_checkpoint(items, str(path), format=kind, crc_check=True)
         path.chmod(0o644)
+
+
+def _zip64(arrays: dict[str, np.ndarray]) -> None:
+    limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 16  # let a small file look like a large one
+    try:
+        np.savez(HERE / "npz" / "zip64.npz", **arrays)
+    finally:
+        zipfile.ZIP64_LIMIT = limit
 
 
 def _torch() -> None:

@@ -34,7 +34,7 @@ def mutate(target: str, data: bytes, others: list[bytes], rng: random.Random) ->
         rng: Where chance comes from.
     """
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        change = rng.choice((_bytes, _bytes, STRUCTURES[target], STRUCTURES[target]))
+        change = rng.choice((_bytes, STRUCTURES.get(target, _bytes)))
         try:
             data = change(data, others, rng)
         except Exception:  # of any kind, from parsers that expect whole files

@@ -59,7 +59,7 @@ def seeds_of(target: str) -> list[bytes]:
 
 def run_own(target: str, runs: int, seed: int, finds: Finds) -> int:
     """Mutate without guidance. Returns how many inputs were accepted."""
-    from tests.fuzz.harness import examine_memory
+    from tests.fuzz.harness import ask_owner, examine_memory
     from tests.fuzz.mutate import mutate
 
     rng = random.Random(seed)
@@ -72,12 +72,13 @@ def run_own(target: str, runs: int, seed: int, finds: Finds) -> int:
         try:
             if examine_memory(target, data):
                 accepted += 1
+                ask_owner(target, data)
                 alive.append(data)
                 if len(alive) > 200:
                     alive[rng.randrange(len(alive))] = alive.pop()
         except Exception as error:  # any kind of exception is what is looked for
             finds.keep(target, data, error)
-        if done % 50_000 == 0:
+        if done % 10_000 == 0:
             rate = done / (time.monotonic() - started)
             print(f"{target}: {done} runs, {accepted} accepted, {rate:.0f}/s", flush=True)
     return accepted

@@ -31,3 +31,54 @@ def test_tanh_has_its_derivative_and_keeps_its_dtype():
     half = tanh(mindspore.Tensor(values.astype(np.float16))).asnumpy()
     assert half.dtype == np.float16
     assert np.abs(half - np.tanh(values)).max() < 1e-3
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_tanh_gelu_is_as_near_as_a_kernel(jit):
+    from mindport.migrate.cells.layers import GELUTanh
+
+    values = np.linspace(-20, 20, 80_001).astype(np.float32)
+    cell = GELUTanh()
+    function = mindspore.jit(cell.construct) if jit else cell
+    found = function(mindspore.Tensor(values)).asnumpy()
+    exact = gelu(values.astype(np.float64))
+    assert (np.abs(found - exact) <= 2.0**-22 * np.maximum(np.abs(values), 1)).all()
+
+
+def test_the_tanh_gelu_has_its_derivative_and_keeps_its_dtype():
+    from mindport.migrate.cells.layers import GELUTanh
+
+    values = np.linspace(-10, 10, 4001).astype(np.float32)
+    slope = mindspore.grad(GELUTanh())(mindspore.Tensor(values)).asnumpy()
+    wide, step = values.astype(np.float64), 1e-5
+    assert np.abs(slope - (gelu(wide + step) - gelu(wide - step)) / (2 * step)).max() < 1e-5
+    half = GELUTanh()(mindspore.Tensor(values.astype(np.float16))).asnumpy()
+    assert half.dtype == np.float16
+    assert np.abs(half - gelu(values.astype(np.float16).astype(np.float64))).max() < 5e-3
+    exact = GELUTanh()(mindspore.Tensor(wide)).asnumpy()
+    assert exact.dtype == np.float64
+    assert np.abs(exact - gelu(wide)).max() < 1e-6
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_heads_are_split_out_of_a_fused_projection_and_merged(jit):
+    from mindport.migrate.cells.layers import merge_heads, split_heads
+
+    batch, seq, heads, head_dim, parts = 2, 5, 3, 4, 3
+    values = np.arange(batch * seq * parts * heads * head_dim, dtype=np.float32)
+    values = values.reshape(batch, seq, -1)
+
+    def cycle(states, part):
+        split = split_heads(states, heads, part, parts)
+        return split, merge_heads(split)
+
+    function = mindspore.jit(cycle) if jit else cycle
+    for part, expected in enumerate(np.split(values, parts, -1)):
+        split, merged = function(mindspore.Tensor(values), part)
+        wanted = expected.reshape(batch, seq, heads, head_dim).transpose(0, 2, 1, 3)
+        assert np.array_equal(split.asnumpy(), wanted)
+        assert np.array_equal(merged.asnumpy(), expected)

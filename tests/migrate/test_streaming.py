@@ -207,6 +207,23 @@ class TestSameLayout:
                    file_format=file_format)  # fmt: skip
 
 
+@pytest.mark.parametrize("file_format", ["torch", "npz", "ckpt"])
+def test_a_source_that_rotted_is_noticed_by_its_own_checksums(checkpoint, tmp_path, file_format):
+    to = "mindspore" if file_format == "ckpt" else "torch"
+    folder = repack(
+        checkpoint("gpt2", "lm"), "gpt2", tmp_path / "source", to, file_format=file_format
+    )
+    path = folder / FORMATS[file_format].file_name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # inside a tensor: a number like any other
+    path.write_bytes(data)
+    back = {"torch": "mindspore", "mindspore": "torch"}[to]
+    with pytest.raises(CheckpointError, match=r"checksum|changed|CRC"):
+        repack(folder, "gpt2", tmp_path / "back", back)
+    assert not (tmp_path / "back").exists()
+    assert not work_folder_of(tmp_path / "back").exists()
+
+
 class TestOverflow:
     def test_allowed_values_become_infinite_and_are_counted(self, edited, tmp_path):
         def grow(tensors):

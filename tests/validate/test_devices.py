@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import click
 import pytest
@@ -22,6 +23,10 @@ from mindport.validate.doctor.machine import look_at_machine, look_for_ascend, l
         ("CPU", "CPU", None, "CPU"),
         ("cpu:0", "CPU", None, "CPU"),
         ("gpu", "GPU", None, "GPU"),
+        ("GPU:0", "GPU", 0, "GPU:0"),
+        ("Cuda", "GPU", None, "GPU"),
+        ("NPU", "Ascend", None, "Ascend"),
+        ("aScEnD:0", "Ascend", 0, "Ascend:0"),
         ("cuda:0", "GPU", 0, "GPU:0"),
         ("Nvidia:3", "GPU", 3, "GPU:3"),
         ("ASCEND", "Ascend", None, "Ascend"),
@@ -213,6 +218,19 @@ def test_torch_on_a_gpu():
     assert use_torch(torch, Device("CPU")) == ("cpu",)
     used = SimpleNamespace(type="cuda", index=1)
     assert _torch_device.describe_device(torch, used) == {"index": 1, "name": "NVIDIA H100"}
+
+
+def test_torch_on_an_ascend(monkeypatch):
+    """``torch_npu`` is imported first: it gives PyTorch the device."""
+    torch = fake_torch("npu")
+    monkeypatch.setitem(sys.modules, "torch_npu", ModuleType("torch_npu"))
+    torch.device = lambda *place: place
+    assert use_torch(torch, parse_device("npu:1")) == ("npu", 1)
+    used = SimpleNamespace(type="npu", index=1)
+    assert _torch_device.describe_device(torch, used)["index"] == 1
+    assert _torch_device.KINDS[used.type] == "Ascend"
+    with pytest.raises(EnvironmentUnavailableError, match="torch sees 2, counted from 0"):
+        use_torch(torch, Device("Ascend", 2))
 
 
 @pytest.mark.parametrize(

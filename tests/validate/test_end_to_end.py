@@ -222,7 +222,9 @@ def test_a_body_without_prefix_and_with_buffers(validate, tmp_path, checkpoint):
     [
         (("--device", "ascend:1"), "npu-smi: not on PATH"),
         (("--reference-device", "cuda:0"), "cannot use GPU:0 here"),
-        (("--dtype", "bfloat16"), "no bfloat16 kernels on the CPU"),
+        (("--dtype", "bfloat16"), "cannot compute Gather in bfloat16 on the CPU"),
+        (("--dtype", "bfloat16", "--mode", "graph"), "cannot compute Gather in bfloat16 on the"),
+        (("--attention", "fused"), "no kernel for attention in one piece on the CPU"),
         (("--python", "/no/such/python"), "There is no Python"),
     ],
 )

@@ -22,7 +22,7 @@ from mindport.migrate.computation import (
     Step,
     position_axes,
 )
-from mindport.validate.formula.activations import ACTIVATIONS, erf, fraction_tanh
+from mindport.validate.formula.activations import ACTIVATIONS, erf
 from mindport.validate.formula.operations import (
     evaluate,
     last_token,
@@ -51,20 +51,6 @@ def bert(small):
 
 class TestActivations:
     X = np.linspace(-6, 6, 241)
-
-    def test_the_fraction_is_tanh_but_near_five(self):
-        apart = np.abs(fraction_tanh(self.X) - np.tanh(self.X))
-        assert apart[np.abs(self.X) <= 1].max() < 1e-9
-        assert abs(self.X[apart.argmax()]) == pytest.approx(5)
-        assert apart.max() == pytest.approx(1.0e-4, rel=0.01)
-
-    @pytest.mark.mindspore
-    @pytest.mark.xdist_group("frameworks")
-    def test_the_fraction_is_what_mindspore_computes_on_the_cpu(self):
-        mindspore = pytest.importorskip("mindspore")
-        x = np.linspace(-9, 9, 4992).astype(np.float32)  # whole vectors; a rest is computed apart
-        found = mindspore.ops.tanh(mindspore.Tensor(x)).asnumpy()
-        np.testing.assert_allclose(found, fraction_tanh(x.astype(np.float64)), atol=3e-7)
 
     def test_erf_is_the_integral_that_it_is_defined_as(self):
         nodes, weights = np.polynomial.legendre.leggauss(60)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -38,7 +42,7 @@ def reference(tmp_path_factory):
 def refusing(tmp_path, *names):
     """Return an environment in which some modules are not there, for workers too."""
     hook = tmp_path / "hook"
-    hook.mkdir()
+    hook.mkdir(parents=True)
     (hook / "sitecustomize.py").write_text(
         "import sys\n"
         "class Refuse:\n"
@@ -102,3 +106,63 @@ def test_an_absent_device_is_not_run(reference, tmp_path):
     done = run("gpt2", "--reference-capture", reference, "--device", "Ascend")
     assert done.exit_code == 3
     assert "NOT RUN" in done.output
+
+
+def test_the_advice_for_a_device_that_is_elsewhere_can_be_followed(tmp_path):
+    """Every command that is printed is run as it stands; the other machine has a CPU alone."""
+    done = run("gpt2", "--device", "npu", "--report", tmp_path / "report")
+    assert done.exit_code == 3
+    advice = json.loads((tmp_path / "report" / "verdict.json").read_text())["not_run"][0]["hint"]
+    assert " ".join(advice.split()) in " ".join(done.output.split())
+    commands = re.findall(r"'((?:validate|python) [^']+)'", advice)
+    assert [" ".join(c.split()[:2]) for c in commands] == [
+        "validate case", "validate record", "validate gpt2", "validate bundle", "python job.zip",
+        "validate gpt2", "validate gpt2", "validate doctor",
+    ]  # fmt: skip
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    venv.create(there / "venv", with_pip=False)  # its packages are what the variables say
+    (there / "work").mkdir()
+    here.mkdir()
+    packages = [p for p in sys.path if p and Path(p).is_dir()]
+    lacking = refusing(there, "torch", "transformers")
+    lacking["PYTHONPATH"] = os.pathsep.join([lacking["PYTHONPATH"], *packages])
+
+    def follow(command, folder, python, env=None, device=None):
+        program, *words = command.split()
+        line = [python, "-m", "mindport.validate"] if program == "validate" else [python]
+        if device and "--device" in words:
+            words[words.index("--device") + 1] = device
+        elif device:
+            words += ["--device", device]
+        return subprocess.run(
+            [*map(str, line), *words], cwd=folder, env=env, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    def carry(name, source, target):
+        move = shutil.copytree if (source / name).is_dir() else shutil.copyfile
+        move(source / name, target / name)
+
+    def at_home(command, expected=0):
+        done = follow(command, here, sys.executable)
+        assert done.returncode == expected, done.stdout + done.stderr
+        return done.stdout
+
+    def away(command):
+        done = follow(command, there / "work", there / "venv/bin/python", lacking, "CPU")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    case, recording, judging, bundle, job, judging_again, emulation, doctor = commands
+    at_home(case)
+    carry("case", here, there / "work")
+    away(recording)
+    carry("capture", there / "work", here)
+    assert "PASS" in at_home(judging)
+    at_home(bundle)
+    carry("job.zip", here, there / "work")
+    away(job)
+    carry("capture.zip", there / "work", here)
+    assert "PASS" in at_home(judging_again)
+    assert "EMULATED" in at_home(emulation)
+    assert "cannot run here" in at_home(f"{doctor} --quick", expected=3)

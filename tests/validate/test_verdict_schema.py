@@ -63,10 +63,11 @@ def verdict_of(
         verdict=status, headline=headline, architecture="gpt2", head="lm",
         first_faulty_tap=first, taps=taps, diagnosis=tuple(diagnosis),
         first_nonfinite=both({"nan": None, "infinite": ("logits", (0, 1))}),
-        policy={"name": "derived", "basis": "x", "dtype": "float32", "atol": None, "rtol": None,
+        policy={"name": "derived", "basis": "x", "dtype": "float32",
+                "reference_dtype": "float32", "atol": None, "rtol": None,
                 "matmul": None},
         identity={"reference": IDENTITY, "candidate": candidate}, load=both(LOAD),
-        checkpoint=both(ORIGIN), inputs={"batch": 1},
+        checkpoint=both(ORIGIN), inputs={"batch": 1, "length": 2, "padded_positions": 0},
         timings=both({"load": 1.0}), **others,
     ).to_dict()  # fmt: skip
     return json.loads(json.dumps(content, allow_nan=False))
@@ -104,7 +105,8 @@ def test_its_lists_are_those_of_the_code():
     kinds = SCHEMA["$defs"]
     assert kinds["diagnosis"]["properties"]["cause"]["enum"] == list(CAUSES)
     assert SCHEMA["properties"]["policy"]["properties"]["name"]["enum"] == [*POLICIES, USER]
-    assert SCHEMA["properties"]["policy"]["properties"]["dtype"]["enum"] == list(DTYPES)
+    for name in ("dtype", "reference_dtype"):
+        assert SCHEMA["properties"]["policy"]["properties"][name]["enum"] == list(DTYPES)
     identity = kinds["identity"]["properties"]
     devices = (*DEVICES, *EMULATED_DEVICES)
     for field, known in (("device", devices), ("mode", MODES), ("dtype", DTYPES)):

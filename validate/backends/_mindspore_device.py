@@ -13,20 +13,6 @@ from mindport.validate.doctor.absence import device_absent
 _SIDE = 8
 
 
-def refuse_bfloat16(mindspore: Any, device: Device, dtype: str) -> None:
-    """Raise if the device cannot compute in a dtype.
-
-    Raises:
-        EnvironmentUnavailableError: For bfloat16 on the CPU.
-    """
-    if device.kind == "CPU" and dtype == "bfloat16":
-        raise EnvironmentUnavailableError(
-            f"MindSpore {mindspore.__version__} has no bfloat16 kernels on the CPU (MatMul, "
-            "Gather, Softmax, LayerNorm).",
-            "Use --dtype float32 or float16 here, or a device that computes in bfloat16.",
-        )
-
-
 def select_device(mindspore: Any, device: Device) -> None:
     """Choose the device; nothing is computed yet.
 

@@ -14,9 +14,9 @@ from mindport.validate.backends._mindspore_device import (
     describe_device,
     prove_device,
     read_back_device,
-    refuse_bfloat16,
     select_device,
 )
+from mindport.validate.backends._mindspore_kernels import prove_dtype
 from mindport.validate.case import Case, Run
 from mindport.validate.determinism import make_mindspore_repeatable, settings_in_force
 from mindport.validate.devices import parse_device
@@ -33,12 +33,12 @@ def start_mindspore(run: Run, case: Case) -> Any:
     """
     mindspore = require("mindspore", "mindspore")
     device = parse_device(run.device)
-    refuse_bfloat16(mindspore, device, run.dtype)
     select_device(mindspore, device)
     modes = {"eager": mindspore.PYNATIVE_MODE, "graph": mindspore.GRAPH_MODE}
     mindspore.set_context(mode=modes[run.mode])
     make_mindspore_repeatable(mindspore, device, case.seed, run.threads)
     prove_device(mindspore, device)
+    prove_dtype(mindspore, device, run.dtype, case)
     return mindspore
 
 

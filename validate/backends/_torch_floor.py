@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mindport.validate.backends._torch_loading import other_attention
+
 Inputs = Mapping[str, np.ndarray]
 Taps = dict[str, np.ndarray]
 _EXTRA = 5  # positions of padding that one variant adds; odd, so that blocks end elsewhere
@@ -49,13 +51,9 @@ class Reordered:
             taps = self._run(self._padded(inputs))
             cut = {name: self._resized(name, array, length) for name, array in taps.items()}
             yield f"{_EXTRA} more padded positions", cut
-        if hasattr(self._model, "set_attn_implementation"):
-            before = self._model.config._attn_implementation
-            self._model.set_attn_implementation("sdpa")
-            try:
-                yield "attention by sdpa", self._run(inputs)
-            finally:
-                self._model.set_attn_implementation(before)
+        with other_attention(self._model) as other:
+            if other:
+                yield f"attention by {other}", self._run(inputs)
 
     def _row_by_row(self, inputs: Inputs) -> Taps:
         length = inputs["input_ids"].shape[1]

@@ -13,7 +13,9 @@ from mindport.migrate.architecture import IGNORED, Head, Target
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.validate.backend import GradientRun
 from mindport.validate.backends._torch_disturbed import Functions, disturbed, functions
+from mindport.validate.backends._torch_loading import other_attention, use_attention
 from mindport.validate.backends._torch_rounding import Rounding
+from mindport.validate.case import EAGER
 from mindport.validate.formula.rounding import PRECISIONS
 
 Arrays = Mapping[str, np.ndarray]
@@ -66,9 +68,29 @@ class Gradients:
             ) from None
         return loss, {name: gradient.float().numpy() for name, gradient in gradients.items()}
 
+    def loss(self, model: Any, inputs: Mapping[str, Any], labels: Mapping[str, Any]) -> Any:
+        """Run a model forward and return its loss: that of ``transformers`` where it is float32.
+
+        Args:
+            model: The model; another than the session's, perhaps.
+            inputs: Its tensors.
+            labels: Likewise.
+
+        Raises:
+            LossError: If our formula and ``transformers`` give different losses.
+        """
+        own = next(model.parameters()).dtype == self._torch.float32 and "cotangent" not in labels
+        output = model(**inputs, return_dict=True, **(labels if own else {}))
+        loss = self._loss(output, labels)
+        if not own:
+            return loss
+        self._check(float(output.loss.detach()), float(loss.detach()))
+        return output.loss
+
     def runs(self, inputs: Arrays, targets: Arrays) -> Iterator[GradientRun]:
         """Yield correct runs; see :class:`mindport.validate.backend.GradientReference`."""
         wide = copy.deepcopy(self._model).to("cpu").double()
+        use_attention(wide, EAGER)  # the one whose operations can be disturbed
         loss, gradients = self._run(wide, inputs, targets)
         yield GradientRun("oracle", "float64", loss, _arrays(gradients))
         for name, model, fed, labels in self._reordered(inputs, targets):
@@ -94,13 +116,9 @@ class Gradients:
             longer = {n: _padded(a, ends[per[n]]) if per[n] in ends else a
                       for n, a in targets.items()}  # fmt: skip
             yield f"{_EXTRA} more padded positions", model, fed, longer
-        if hasattr(model, "set_attn_implementation"):
-            before = model.config._attn_implementation
-            model.set_attn_implementation("sdpa")
-            try:
-                yield "attention by sdpa", model, inputs, targets
-            finally:
-                model.set_attn_implementation(before)
+        with other_attention(model) as other:
+            if other:
+                yield f"attention by {other}", model, inputs, targets
 
     def _ignores_padding(self) -> bool:
         """Return whether more padding leaves the loss as it is.
@@ -116,18 +134,13 @@ class Gradients:
     ) -> tuple[float, dict[str, Any]]:
         """Return the loss, and the gradients on the CPU, zero where nothing flows."""
         parameter = next(model.parameters())
-        device, dtype = parameter.device, parameter.dtype
+        device = parameter.device
         fed = {name: self._torch.from_numpy(a).to(device) for name, a in inputs.items()}
         labels = {name: self._torch.from_numpy(a).to(device) for name, a in targets.items()}
         model.zero_grad(set_to_none=True)
-        own = dtype == self._torch.float32 and "cotangent" not in labels
         loss: Any
         if rounding is None:
-            output = model(**fed, return_dict=True, **(labels if own else {}))
-            loss = self._loss(output, labels)
-            if own:
-                self._check(float(output.loss.detach()), float(loss.detach()))
-                loss = output.loss
+            loss = self.loss(model, fed, labels)
             value = float(loss.detach())
         else:
             f = functions(self._torch, rounding)

@@ -29,7 +29,7 @@ from mindport.validate.backends._mindspore_run import (
     to_tensors,
 )
 from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, Case, Run
 from mindport.validate.formula.weights import ROUNDED
 from mindport.validate.own.anchors import Layout, block_elements
 from mindport.validate.own.calling import Call, find_outputs, harmful_omissions, match_inputs
@@ -42,6 +42,7 @@ from mindport.validate.own.shapes import Shape, conforms, matrix_sizes, tap_shap
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
 MODES = ("eager",)
+ATTENTIONS = (EAGER,)  # whatever the network has of its own
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 

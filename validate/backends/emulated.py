@@ -19,7 +19,7 @@ from mindport.migrate.porting import Prepared, prepare
 from mindport.migrate.positions import first_position
 from mindport.validate.backend import Identity, LoadReport
 from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
-from mindport.validate.case import Case, Run, emulated
+from mindport.validate.case import EAGER, Case, Run, emulated
 from mindport.validate.emulation.formats import Format
 from mindport.validate.emulation.units import DTYPE, UNITS, Unit, find_unit
 from mindport.validate.formula.operations import evaluate
@@ -28,6 +28,7 @@ from mindport.validate.network import Network, describe_network
 FRAMEWORK = "numpy"
 DIALECT = "torch"
 MODES = ("eager",)
+ATTENTIONS = (EAGER,)
 
 
 def open_session(run: Run, case: Case) -> EmulatedSession:

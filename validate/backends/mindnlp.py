@@ -20,18 +20,20 @@ from mindport.migrate.config import resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.migrate.positions import first_position
 from mindport.validate.backend import require
+from mindport.validate.backends._mindnlp_gradients import differentiate
 from mindport.validate.backends._mindspore_run import prove_identity, start_mindspore, to_numpy
 from mindport.validate.backends._torch_device import TYPES
+from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts
 from mindport.validate.backends._torch_taps import Listener, Wrapped
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, SDPA, Case, Run
 from mindport.validate.devices import parse_device
 
 FRAMEWORK = "mindnlp"
 DIALECT = "torch"  # it reads what Hugging Face wrote
 MODES = ("eager",)
-_ATTENTION = "eager"
+ATTENTIONS = (EAGER, SDPA)
 _HINT = "Build the environment that is made for it: validate env create mindnlp."
 
 
@@ -45,7 +47,7 @@ def open_session(run: Run, case: Case) -> MindNLPSession:
     mindspore, torch, transformers = _start(run, case)
     transformers.logging.set_verbosity_error()
     head = load_architecture(case.architecture).heads[case.head]
-    model, info = load_model(transformers, torch, run, head, _ATTENTION)
+    model, info = load_model(transformers, torch, run, head)
     model = model.eval()
     device = parse_device(run.device)
     if device.kind != "CPU":
@@ -136,6 +138,8 @@ class MindNLPSession:
             if tap.name in asked
         ]
         self._listener = Listener(torch, model, head, self._taps, Wrapped)
+        positions, pad = config[architecture.positions], config.get("pad_token_id")
+        self._formula = Gradients(torch, model, head, run.dtype, positions, pad)
 
     def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model once; see :class:`mindport.validate.backend.Session`.
@@ -156,6 +160,16 @@ class MindNLPSession:
         tensors = {n: self._torch.from_numpy(a).to(self._device) for n, a in inputs.items()}
         with self._torch.no_grad():
             return self._model(**tensors, return_dict=True)
+
+    def gradients(
+        self, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Run backward too; see :class:`mindport.validate.backend.GradientSession`."""
+        fed, labels = (
+            {n: self._torch.from_numpy(a).to(self._device) for n, a in arrays.items()}
+            for arrays in (inputs, targets)
+        )
+        return differentiate(self._mindspore, self._model, self._formula, fed, labels)
 
     def prompt_model(self) -> TorchPrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""

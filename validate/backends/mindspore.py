@@ -16,6 +16,7 @@ from mindport.migrate.config import read_config_file
 from mindport.migrate.dialect import MINDSPORE
 from mindport.migrate.errors import MindportError
 from mindport.validate.backend import LoadReport
+from mindport.validate.backends._mindspore_kernels import prove_fused_attention
 from mindport.validate.backends._mindspore_learning import MindSporeLearnable
 from mindport.validate.backends._mindspore_prompts import MindSporePrompts
 from mindport.validate.backends._mindspore_run import (
@@ -24,13 +25,15 @@ from mindport.validate.backends._mindspore_run import (
     to_numpy,
     to_tensors,
 )
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, FUSED, Case, Run
+from mindport.validate.devices import parse_device
 from mindport.validate.faults import apply_network_fault
 from mindport.validate.learning.network import network_sizes, no_words, table_name
 
 FRAMEWORK = "mindspore"
 DIALECT = "mindspore"
 MODES = ("eager", "graph")
+ATTENTIONS = (EAGER, FUSED)
 
 
 def open_session(run: Run, case: Case) -> MindSporeSession:
@@ -40,6 +43,8 @@ def open_session(run: Run, case: Case) -> MindSporeSession:
     so, and no verdict passes with such a report.
     """
     mindspore = start_mindspore(run, case)
+    if run.attention == FUSED:
+        prove_fused_attention(mindspore, parse_device(run.device))
     head = load_architecture(case.architecture).heads[case.head]
     return MindSporeSession(mindspore, run, case, head)
 
@@ -68,6 +73,8 @@ class MindSporeSession:
                 f"{head.class_name} has no tap {unknown[0]!r}.",
                 f"It has: {', '.join(network.tap_names())}.",
             )
+        if run.attention == FUSED:
+            network.fuse_attention()
         self._network, self._head = network, head
         self._taps = case.taps
         self._targets = network.loss_inputs if head.name != "none" else ("cotangent",)
@@ -83,14 +90,19 @@ class MindSporeSession:
                 for name, stored, wanted in report.mismatched
             ),
         )
-        self.identity = prove_identity(mindspore, run, next(iter(network.get_parameters())))
+        self.identity = prove_identity(
+            mindspore,
+            run,
+            next(iter(network.get_parameters())),
+            FUSED if network.fused else EAGER,
+        )
         self._mindspore = mindspore
 
     def forward(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network once; see :class:`mindport.validate.backend.Session`."""
         output = self._network(**self._tensors(inputs), output_taps=True)
         taps = self._network.named_taps(output)
-        return {name: self._to_numpy(taps[name]) for name in self._taps}
+        return {name: self._to_numpy(taps[name]) for name in self._taps if name in taps}
 
     def prompt_model(self) -> MindSporePrompts:
         """Return what answers; see :class:`mindport.validate.backend.PromptSession`."""

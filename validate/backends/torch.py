@@ -25,10 +25,14 @@ from mindport.validate.backends._torch_device import (
 from mindport.validate.backends._torch_floor import Reordered
 from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_learning import TorchLearnable
-from mindport.validate.backends._torch_loading import load_model, report_loading
+from mindport.validate.backends._torch_loading import (
+    load_model,
+    report_loading,
+    use_attention,
+)
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
-from mindport.validate.case import Case, Run
+from mindport.validate.case import EAGER, SDPA, Case, Run
 from mindport.validate.determinism import make_torch_repeatable, settings_in_force
 from mindport.validate.devices import parse_device
 from mindport.validate.learning.network import network_sizes, no_words
@@ -36,8 +40,7 @@ from mindport.validate.learning.network import network_sizes, no_words
 FRAMEWORK = "torch"
 DIALECT = "torch"
 MODES = ("eager",)
-# The plain formula, the one that other frameworks write down too.
-_ATTENTION = "eager"
+ATTENTIONS = (EAGER, SDPA)
 
 
 def open_session(run: Run, case: Case) -> TorchSession:
@@ -51,7 +54,7 @@ def open_session(run: Run, case: Case) -> TorchSession:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     head = load_architecture(case.architecture).heads[case.head]
-    model, info = load_model(transformers, torch, run, head, _ATTENTION)
+    model, info = load_model(transformers, torch, run, head)
     return TorchSession(torch, model.eval().to(place), info, run, case, head)
 
 
@@ -124,8 +127,10 @@ class TorchSession:
     def oracle(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run in float64; see :class:`mindport.validate.backend.ReferenceSession`.
 
-        The model stays in float64 afterwards: ask for everything else first.
+        Always by the plain formula, which is the one that shows all taps. The model stays so
+        afterwards: ask for everything else first.
         """
+        use_attention(self._model, EAGER)
         self._model.to("cpu").double()
         return {name: tensor.numpy() for name, tensor in self._tap(inputs).items()}
 

@@ -23,10 +23,11 @@ from mindport.migrate.computation import (
     Softmax,
     Step,
 )
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.diagnose.attention import attention_alternatives
 from mindport.validate.diagnose.projection import projection_alternatives
 from mindport.validate.diagnose.scene import Alternative, Scene, rounded_to, shorter_formats
-from mindport.validate.formula.activations import ACTIVATIONS, fraction_tanh, gelu_argument
+from mindport.validate.formula.activations import ACTIVATIONS
 from mindport.validate.formula.operations import evaluate, function_of, normed, sum_of
 
 Inputs = Sequence[np.ndarray]
@@ -171,12 +172,15 @@ def _over_sequence(x: np.ndarray, eps: float) -> np.ndarray:
 
 def _activate(operation: Activate, x: np.ndarray, scene: Scene) -> Iterator[Alternative]:
     name = function_of(operation, scene.setting)
-    said = "its tanh is the fraction of MindSpore's CPU kernel, up to 1e-4 off near 5"
-    if name == "tanh":
-        yield Alternative("other-activation", said, fraction_tanh(x))
-    if name == "gelu_new":
-        coarse = 0.5 * x * (1 + fraction_tanh(gelu_argument(x)))
-        yield Alternative("other-activation", said, coarse)
+    for departure in DEPARTURES.values():
+        if name in departure.functions and scene.setting.functions[name] is ACTIVATIONS[name]:
+            said = departure.summary
+            if departure.name in scene.acceptable:
+                said += f"; --accept {departure.name} judges everything else"
+            yield Alternative("other-activation", said, departure.functions[name](x))
+    if scene.setting.functions[name] is not ACTIVATIONS[name]:
+        said = f"{name} as it is defined, not as the accepted departure has it"
+        yield Alternative("other-activation", said, ACTIVATIONS[name](x))
     for other, function in ACTIVATIONS.items():
         if other != name:
             yield Alternative("other-activation", f"{other} instead of {name}", function(x))

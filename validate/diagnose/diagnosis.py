@@ -9,13 +9,15 @@ import numpy as np
 
 from mindport.migrate.computation import Step
 from mindport.validate.capture import Capture
-from mindport.validate.compare import tap_reader
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.diagnose.alternatives import alternatives
 from mindport.validate.diagnose.causes import UNKNOWN
 from mindport.validate.diagnose.fits import fits
 from mindport.validate.diagnose.scene import Alternative, Scene
 from mindport.validate.emulation.units import find_unit
-from mindport.validate.formula.operations import Setting, evaluate
+from mindport.validate.expectation import tap_reader
+from mindport.validate.formula.chain import chain_to, inputs_of, run_chain
+from mindport.validate.formula.operations import Setting
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
 from mindport.validate.formula.validity import valid_elements
 from mindport.validate.metrics import errors_of, rms
@@ -58,7 +60,11 @@ def diagnose(
 
     precision = find_unit(matmul).precision if matmul else PRECISIONS[dtype]
     unstable = frozenset(candidate.manifest.unstable)
-    scene = Scene(steps, setting, wide, dtype, tied, unstable, precision)
+    ran = candidate.manifest.identity
+    acceptable = frozenset(
+        name for name, one in DEPARTURES.items() if one.known_of(ran.framework, ran.device, dtype)
+    )
+    scene = Scene(steps, setting, wide, dtype, tied, unstable, precision, acceptable)
     faulty = [tap for tap in taps if not tap.ok and tap.own_fault][:_MOST]
     if not faulty:
         return ()
@@ -114,11 +120,11 @@ def _examine(tap: TapResult, scene: Scene) -> Diagnosis:
     found = scene.tap(tap.name)
     if found is None:
         return Diagnosis(tap.name, UNKNOWN, False, "it holds values that are not finite", 0.0)
-    chain = _chain(step, scene)
+    chain = chain_to(step, scene.steps, lambda name: scene.tap(name) is not None)
     if tap.name in scene.unstable and not set(step.inputs) & scene.unstable:
         said = "the same inputs gave another result when run again"
         return Diagnosis(tap.name, "dropout-on", True, said, 1.0)
-    values = _run(chain, {}, scene)
+    values = run_chain(chain, {}, scene.tap, scene.setting)
     expected = values[step.tap]
     if expected.shape != found.shape:
         return Diagnosis(tap.name, UNKNOWN, False, "it has another shape", 0.0)
@@ -149,7 +155,7 @@ def _question(
     valid: np.ndarray,
     scene: Scene,
 ) -> _Question:
-    inputs = [_value(name, values, scene) for name in step.inputs]
+    inputs = inputs_of(step, values, scene.tap)
     variance = rounding_variance(step, inputs, values[step.tap], scene.setting, scene.precision)
     # Errors of the steps before are carried into the last one, at most a few times larger each.
     deviation = np.sqrt(variance) * (1 if len(chain) == 1 else 8 * len(chain) ** 0.5)
@@ -168,51 +174,17 @@ def _hypotheses(
     valid: np.ndarray,
     scene: Scene,
 ) -> Iterator[Alternative]:
-    inputs = [_value(name, values, scene) for name in step.inputs]
+    inputs = inputs_of(step, values, scene.tap)
     if len(chain) == 1:
         yield from alternatives(step, inputs, scene)
         yield from fits(step, inputs, found, values[step.tap], valid, scene)
         return
     for member in chain:
-        given = [_value(name, values, scene) for name in member.inputs]
+        given = inputs_of(member, values, scene.tap)
         for item in alternatives(member, given, scene):
             if item.value.shape != values[member.tap].shape:
                 continue
-            after = _run(chain, {member.tap: item.value}, scene)
+            after = run_chain(chain, {member.tap: item.value}, scene.tap, scene.setting)
             detail = item.detail if member is step else f"in {member.tap}: {item.detail}"
             yield replace(item, detail=detail, value=after[step.tap])
     yield from fits(step, inputs, found, values[step.tap], valid, scene)
-
-
-def _chain(step: Step, scene: Scene) -> list[Step]:
-    """Return the steps from captured taps up to this one, in network order."""
-    wanted, needed = [step], set[str]()
-    while wanted:
-        current = wanted.pop()
-        if current.tap in needed:
-            continue
-        needed.add(current.tap)
-        for name in current.inputs:
-            if scene.tap(name) is None:
-                wanted.append(scene.step(name))
-    return [member for member in scene.steps if member.tap in needed]
-
-
-def _run(
-    chain: Sequence[Step], given: dict[str, np.ndarray], scene: Scene
-) -> dict[str, np.ndarray]:
-    values = dict(given)
-    for member in chain:
-        if member.tap not in values:
-            inputs = [_value(name, values, scene) for name in member.inputs]
-            values[member.tap] = evaluate(member, inputs, scene.setting)
-    return values
-
-
-def _value(name: str, values: dict[str, np.ndarray], scene: Scene) -> np.ndarray:
-    if name in values:
-        return values[name]
-    array = scene.tap(name)
-    if array is None:
-        raise KeyError(name)
-    return array

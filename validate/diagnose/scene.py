@@ -44,6 +44,7 @@ class Scene:
         tied: Modules of matrices that are the embeddings'.
         unstable: Taps that came out otherwise when the judged run was repeated.
         precision: How a correct run rounds.
+        acceptable: Names of the departures that are known of the judged run's platform.
     """
 
     steps: Sequence[Step]
@@ -53,6 +54,7 @@ class Scene:
     tied: frozenset[str] = frozenset()
     unstable: frozenset[str] = frozenset()
     precision: Precision = PRECISIONS["float32"]
+    acceptable: frozenset[str] = frozenset()
 
     def step(self, tap: str) -> Step:
         """Return the step that makes a tap."""

@@ -44,16 +44,24 @@ def device_absent(
     )
 
 
+ARCHITECTURE = "ARCHITECTURE"  # in what is advised; who knows which puts it there
+
+
 def ways_on(device: Device) -> str:
-    """Return what can be done without a device."""
+    """Return what can be done without a device; every command in quotes can be run as it stands."""
+    name, case = ARCHITECTURE, f"--case case --device {device}"
     ways = [
-        "Make a case here (validate case ARCHITECTURE -o case), record it on a machine that has "
-        f"the device (validate record ARCHITECTURE --case case --device {device} -o capture), and "
-        "give it back with --candidate-capture capture"
+        f"To run it on a machine that has the device, make the case here, 'validate case {name} -o "
+        f"case' (with the options that say what is run), copy it and record it there, 'validate "
+        f"record {name} {case} -o capture', and judge here, 'validate {name} --candidate-capture "
+        "capture'.",
+        f"Where mindport cannot be installed there, pack it here, 'validate bundle {name} {case} "
+        "-o job.zip', run it there, 'python job.zip -o capture.zip', and judge here, 'validate "
+        f"{name} --candidate-capture capture.zip'.",
     ]
     if device.kind == "Ascend":
-        ways.append("predict it here with --emulate ascend-fp16")
-    return f"{'; or '.join(ways)}."
+        ways.append(f"Or predict it here, 'validate {name} --emulate ascend-fp16'.")
+    return " ".join(ways)
 
 
 def _plugins(kind: str) -> str:

@@ -13,6 +13,7 @@ from mindport.validate.devices import parse_device
 from mindport.validate.doctor.environment import find_environment
 from mindport.validate.doctor.examination import TIMEOUT, examine
 from mindport.validate.doctor.finding import BACKENDS, Job
+from mindport.validate.doctor.managed import own_interpreter
 from mindport.validate.report.doctor import print_diagnosis
 
 _HELP = """Find out what is installed here, whether it fits together, and what a job lacks.
@@ -20,6 +21,7 @@ _HELP = """Find out what is installed here, whether it fits together, and what a
 \b
   validate doctor                                      everything
   validate doctor --backend mindspore --device Ascend  could this side run here?
+  validate doctor --backend mindnlp                    in the environment that it would use
   validate doctor --python ./mindnlp-env --backend mindnlp
 
 Versions are read from metadata; each framework is imported in a process of its own, with a time
@@ -38,7 +40,8 @@ Exit codes: 0 the job could run, or without one some backend could; 2 bad input;
 @click.option(
     "--python",
     metavar="PATH|NAME",
-    help="Another interpreter, the folder of a virtual environment, or a conda environment's name.",
+    help="Another interpreter, the folder of a virtual environment, or a conda environment's name. "
+    " [default: this one, or the backend's own environment (validate env)]",
 )
 @click.option("--quick", is_flag=True, help="Only look; run no framework.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (doctor.schema.json).")
@@ -62,12 +65,13 @@ def doctor(
     job = None
     if backend or device:
         job = Job(backend or BACKENDS[0], parse_device(device or "CPU"))
-    interpreter = find_environment(python)
+    named = python is not None
+    interpreter = find_environment(python) if named else own_interpreter(job)
     if as_json:
-        diagnosis = examine(interpreter, job, quick=quick, timeout=timeout)
+        diagnosis = examine(interpreter, job, named=named, quick=quick, timeout=timeout)
         click.echo(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False))
     else:
         with Status("examining", console=err()):
-            diagnosis = examine(interpreter, job, quick=quick, timeout=timeout)
+            diagnosis = examine(interpreter, job, named=named, quick=quick, timeout=timeout)
         print_diagnosis(out(), diagnosis)
     return diagnosis.exit_code

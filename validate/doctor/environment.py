@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
+from mindport.validate.environments.code import isolated
+from mindport.validate.environments.finding import is_managed
 
 _PROBE = Path(__file__).with_name("probe.py")
 _FACTS_SECONDS = 60.0
@@ -247,6 +249,8 @@ def _run(python: Path, arguments: list[str], folder: Path, timeout: float) -> tu
     """Run the probe; return how it ended and its output, whose last line names a signal."""
     log = folder / "log"
     environ = {**_QUIET, **os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    if is_managed(python):  # as a worker runs in it
+        environ = isolated(environ, folder)
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own probe, in the user's interpreter

@@ -14,6 +14,12 @@ from mindport.validate.doctor.environment import Facts, Trial, gather_facts, try
 from mindport.validate.doctor.finding import BACKENDS, Finding, Job, Word
 from mindport.validate.doctor.hardware import judge_trial, look_at_hardware
 from mindport.validate.doctor.machine import Machine, look_at_machine
+from mindport.validate.doctor.managed import (
+    Managed,
+    home_of,
+    judge_environments,
+    look_up_all,
+)
 from mindport.validate.doctor.mending import TORCH_NOTE, install_lines
 from mindport.validate.doctor.software import (
     look_around,
@@ -39,6 +45,7 @@ class Diagnosis:
         can_run: Backends that could run on the CPU here.
         install: Command lines that mend it.
         notes: What to know when using them.
+        environments: Those that mindport builds.
         tried: Whether the frameworks were run, not only looked up.
         facts: Of the interpreter.
         machine: Of the machine.
@@ -51,6 +58,7 @@ class Diagnosis:
     can_run: Mapping[str, bool]
     install: tuple[str, ...]
     notes: tuple[str, ...]
+    environments: tuple[Managed, ...]
     tried: bool
     facts: Facts = field(repr=False)
     machine: Machine = field(repr=False)
@@ -79,6 +87,7 @@ class Diagnosis:
             ],
             "install": list(self.install),
             "notes": list(self.notes),
+            "environments": [managed.to_dict() for managed in self.environments],
             "versions": versions_of(self.facts, machine),
             "machine": {
                 "libc": self.facts.platform["libc"],
@@ -96,13 +105,20 @@ class Diagnosis:
 
 
 def examine(
-    python: Path, job: Job | None = None, *, quick: bool = False, timeout: float = TIMEOUT
+    python: Path,
+    job: Job | None = None,
+    *,
+    named: bool = True,
+    quick: bool = False,
+    timeout: float = TIMEOUT,
 ) -> Diagnosis:
     """Look at an interpreter and the machine, and run what must be run to be known.
 
     Args:
         python: The interpreter.
         job: What is to run; None asks for everything.
+        named: Whether the user named the interpreter; if not, a backend that has an environment of
+            its own runs there.
         quick: Only look, and run no framework.
         timeout: Seconds for each framework.
 
@@ -110,8 +126,11 @@ def examine(
         EnvironmentUnavailableError: If the interpreter does not answer.
     """
     facts, machine = gather_facts(python), look_at_machine()
+    environments = look_up_all()
     trials = () if quick else try_all(python, trials_for(job, facts, machine), timeout)
-    return conclude(facts, machine, trials, job, tried=not quick)
+    return conclude(
+        facts, machine, trials, job, tried=not quick, environments=environments, named=named
+    )
 
 
 def trials_for(job: Job | None, facts: Facts, machine: Machine) -> list[tuple[str, str]]:
@@ -154,6 +173,8 @@ def conclude(
     tried: bool = False,
     table: Table | None = None,
     folder: Path | None = None,
+    environments: tuple[Managed, ...] = (),
+    named: bool = True,
 ) -> Diagnosis:
     """Judge what was found.
 
@@ -165,9 +186,13 @@ def conclude(
         tried: Whether anything was run.
         table: Of what fits what.
         folder: Where the user stands.
+        environments: Those that mindport builds.
+        named: Whether the user named the interpreter.
     """
     table = table or load_table()
+    built = list(judge_environments(environments, facts, job, table, named=named))
     findings: list[Finding] = [
+        *built,
         *look_at_packages(facts, job),
         *table.judge(versions_of(facts, machine)),
         *look_for_conflicts(facts),
@@ -177,13 +202,15 @@ def conclude(
     ]
     if job is not None:
         findings = [f for f in findings if not f.concerns or f.about(job)]
-    can_run = {
-        backend: not any(f.stops(Job(backend, Device("CPU"))) for f in findings)
-        and (backend != "mindnlp" or facts.installed("mindnlp") is not None)
+        if any(f.stops(job) for f in built):
+            # It would not run in the interpreter that was examined, so that is no matter.
+            findings = [f for f in findings if not f.concerns or f in built or f.device]
+    can_run = {} if job is not None else {
+        backend: _can_run(backend, findings, facts, environments, named=named)
         for backend in BACKENDS
-        if job is None
-    }
-    install = install_lines(findings, facts, table, job)
+    }  # fmt: skip
+    home = home_of(facts, environments)
+    install = install_lines(findings, facts, table, job, home.spec.name if home else "")
     torch = any("torch==" in line for line in install) and facts.platform["system"] == "Linux"
     return Diagnosis(
         job=job,
@@ -193,10 +220,29 @@ def conclude(
         can_run=can_run,
         install=install,
         notes=(TORCH_NOTE,) if torch else (),
+        environments=environments,
         tried=tried,
         facts=facts,
         machine=machine,
     )
+
+
+def _can_run(
+    backend: str,
+    findings: Sequence[Finding],
+    facts: Facts,
+    environments: Sequence[Managed],
+    *,
+    named: bool,
+) -> bool:
+    """Return whether a backend could run on the CPU: here, or in an environment of its own."""
+    own = next((m for m in environments if m.spec.backend == backend and not named), None)
+    if own is not None and own.found.state != "absent":
+        built = next(f for f in findings if f.id == f"environment-{own.spec.name}")
+        return built.verdict == "ok"
+    if any(f.stops(Job(backend, Device("CPU"))) for f in findings):
+        return False
+    return backend != "mindnlp" or facts.installed("mindnlp") is not None
 
 
 def _verdict(findings: Sequence[Finding], job: Job | None, can_run: Mapping[str, bool]) -> Word:

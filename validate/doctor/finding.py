@@ -40,7 +40,8 @@ class Finding:
         needed: What should be.
         verdict: One of :data:`WORDS`.
         advice: What it means and what to do; empty if all is well.
-        mend: Pins for pip, ``stack:NAME``, ``python:VERSION`` or ``uninstall:NAME``.
+        mend: Pins for pip, ``stack:NAME``, ``python:VERSION``, ``uninstall:NAME``, or ``env:NAME``
+            for an environment that mindport builds.
         source: How that is known, with a date; empty if it was looked at here.
         concerns: The backends that need it.
         device: The kind of device that needs it; empty for every device.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from mindport.validate.doctor.compatibility import Table
 from mindport.validate.doctor.environment import Facts
 from mindport.validate.doctor.finding import Finding, Job
+from mindport.validate.doctor.managed import BUILD
 
 TORCH_NOTE = (
     "On Linux a plain install of torch takes the build with CUDA; for the CPU build choose CPU in "
@@ -18,7 +19,7 @@ _TOGETHER = ("torch", "mindspore")  # these two share an environment, MindNLP ne
 
 
 def install_lines(
-    findings: Sequence[Finding], facts: Facts, table: Table, job: Job | None
+    findings: Sequence[Finding], facts: Facts, table: Table, job: Job | None, home: str = ""
 ) -> tuple[str, ...]:
     """Return the command lines that mend what is broken, or may break.
 
@@ -27,8 +28,20 @@ def install_lines(
         facts: Of the interpreter.
         table: Of what fits what.
         job: What is to run; None mends torch and MindSpore together, and MindNLP, if it is there.
+        home: The environment of ours that the interpreter belongs to, which is built anew and not
+            patched; empty for none.
     """
     wrong = [f for f in findings if f.mend and f.verdict in ("broken", "warning")]
+    if home:
+        return (f"{BUILD} {home} --force",) if wrong else ()
+    built = [pin.partition(":")[2] for f in wrong for pin in f.mend if pin.startswith("env:")]
+    wrong = [f for f in wrong if not any(pin.startswith("env:") for pin in f.mend)]
+    return (*(f"{BUILD} {name}" for name in built), *_pip_lines(wrong, facts, table, job))
+
+
+def _pip_lines(
+    wrong: Sequence[Finding], facts: Facts, table: Table, job: Job | None
+) -> tuple[str, ...]:
     if job is not None:
         return _mend([f for f in wrong if f.about(job)], facts, table, (job.backend,))
     lines = list(_mend([f for f in wrong if not f.concerns or set(f.concerns) & set(_TOGETHER)],

@@ -41,6 +41,9 @@ def check_unit(request: Request) -> str | None:
         ("--python", request.python is not None, "no framework runs the candidate"),
         ("--dtype", request.dtype != default.dtype,
          f"it is {default.dtype} networks whose products {unit.name} rounds"),
+        ("--reference-dtype", request.reference_dtype not in (None, default.dtype),
+         f"what is predicted is the distance from a {default.dtype} reference"),
+        ("--attention", request.attention != default.attention, "there is no kernel"),
         ("--matmul", request.matmul is not None, "the unit's own tolerance is used"),
         ("--gradients", request.gradients, "there is no backward pass"),
     ):  # fmt: skip

@@ -22,26 +22,9 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
-def _gelu_new(x: np.ndarray) -> np.ndarray:
-    result: np.ndarray = 0.5 * x * (1 + np.tanh(gelu_argument(x)))
-    return result
-
-
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     result: np.ndarray = 0.5 * (1 + np.tanh(x / 2))
     return result
-
-
-def fraction_tanh(x: np.ndarray) -> np.ndarray:
-    """Return tanh as MindSpore's CPU kernel computes it: up to 1e-4 off, most where x is near 5.
-
-    Its continued fraction, cut off; beyond 5 the result is one. Measured on MindSpore 2.7.0 and
-    2.10.0, whose float32 results it gives to 2.4e-7.
-    """
-    s = x * x
-    over = (((s + 378) * s + 17325) * s + 135135) * x
-    under = ((28 * s + 3150) * s + 62370) * s + 135135
-    return np.where(np.abs(x) > 5, np.sign(x), over / under)
 
 
 def gelu_argument(x: np.ndarray) -> np.ndarray:
@@ -50,9 +33,19 @@ def gelu_argument(x: np.ndarray) -> np.ndarray:
     return result
 
 
+def gelu_with(tanh: Function) -> Function:
+    """Return the tanh approximation of GELU, made with a tanh."""
+
+    def gelu(x: np.ndarray) -> np.ndarray:
+        result: np.ndarray = 0.5 * x * (1 + tanh(gelu_argument(x)))
+        return result
+
+    return gelu
+
+
 ACTIVATIONS: Mapping[str, Function] = {
     "gelu": _gelu,  # Hendrycks and Gimpel, arXiv 1606.08415
-    "gelu_new": _gelu_new,  # its tanh approximation
+    "gelu_new": gelu_with(np.tanh),  # its tanh approximation
     "quick_gelu": lambda x: x * _sigmoid(1.702 * x),  # its sigmoid approximation
     "relu": lambda x: np.maximum(x, 0),
     "silu": lambda x: x * _sigmoid(x),

@@ -6,7 +6,7 @@ Shapes: ``hidden`` is (batch, seq, width), ``scores`` (batch, heads, query, key)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from mindport.migrate.computation import (
     Softmax,
     Step,
 )
-from mindport.validate.formula.activations import ACTIVATIONS
+from mindport.validate.formula.activations import ACTIVATIONS, Function
 from mindport.validate.formula.validity import visible_keys
 from mindport.validate.formula.weights import Weights
 
@@ -46,11 +46,13 @@ class Setting:
         config: The resolved config.
         inputs: The model's inputs, int64 (batch, seq).
         weights: The parameters.
+        functions: The activation functions by name, as defined or as a platform computes them.
     """
 
     config: Mapping[str, Any]
     inputs: Mapping[str, np.ndarray]
     weights: Weights
+    functions: Mapping[str, Function] = field(default_factory=lambda: ACTIVATIONS)
 
     @cached_property
     def real(self) -> np.ndarray:
@@ -99,7 +101,7 @@ def evaluate(
             heads = setting.config[operation.heads]
             result = merge_heads(product(inputs[0], split_heads(inputs[1], heads)))
         case Activate():
-            result = ACTIVATIONS[function_of(operation, setting)](inputs[0])
+            result = setting.functions[function_of(operation, setting)](inputs[0])
         case Add():
             result = inputs[0] + inputs[1]
     return result

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mindport.migrate.computation import Mix, Project, Score, Softmax, Step
+from mindport.migrate.computation import Activate, Mix, Project, Score, Softmax, Step
+from mindport.validate.formula.jumps import jump_variance
 from mindport.validate.formula.operands import Short, operand_variance
 from mindport.validate.formula.operations import Setting, evaluate
 from mindport.validate.formula.rounding import Precision, rounding_variance
@@ -25,6 +26,7 @@ from mindport.validate.formula.validity import valid_elements
 
 Tap = Callable[[str], "np.ndarray | None"]
 _NEAR = 1e-4  # relative: inputs this near to the oracle's have the oracle's rounding errors
+_REACH = 4.0  # how far rounding may carry an argument, in deviations
 _SHRINK = 0.1  # how much of a row's or a column's scale is that of the whole tap
 
 
@@ -166,7 +168,7 @@ def recompute(
             view = _isolate(step, tap, carried[side], exact, variance, valid, course)
             if view is not None:
                 isolated[side] = view
-        spread = _spread(step, exact[step.tap], valid, precision)
+        spread = _spread(step, before, exact[step.tap], valid, course)
         yield Recomputed(step, valid, View(value, spread, direct=False), isolated, copies)
         for name in step.inputs:
             if last_use[name] == number:
@@ -209,7 +211,7 @@ def _isolate(
         carried[step.tap] = result
     if has is None:
         return None
-    return View(value, _spread(step, result, valid, course.precision), direct=False)
+    return View(value, _spread(step, before, result, valid, course), direct=False)
 
 
 def _shares_errors(step: Step, own: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> bool:
@@ -227,7 +229,28 @@ def _shares_errors(step: Step, own: Sequence[np.ndarray], exact: Sequence[np.nda
     return True
 
 
-def _spread(step: Step, carried: _Carried, valid: np.ndarray, precision: Precision) -> np.ndarray:
+def _spread(
+    step: Step,
+    before: Sequence[_Carried],
+    carried: _Carried,
+    valid: np.ndarray,
+    course: _Course,
+) -> np.ndarray:
+    """Return the standard deviation of a tap that is made from disturbed copies of its inputs."""
+    shared = _shared_spread(step, carried, valid, course.precision)
+    if not isinstance(step.operation, Activate):
+        return shared
+    # Whether an argument is carried over a jump is a matter of the element, which no row tells.
+    value = before[0].value
+    reach = _REACH * np.max([np.abs(copy - value) for copy in before[0].copies], axis=0)
+    jump = jump_variance(step, [value], reach, course.setting)
+    result: np.ndarray = np.sqrt(np.square(shared) + jump)
+    return result
+
+
+def _shared_spread(
+    step: Step, carried: _Carried, valid: np.ndarray, precision: Precision
+) -> np.ndarray:
     """Return the standard deviation of the copies, as a scale per row times one per column.
 
     Two copies tell little of one element, but much of a row and of a column. Attention weights

@@ -29,6 +29,7 @@ from mindport.migrate.computation import (
     Step,
 )
 from mindport.validate.formula.activations import gelu_argument
+from mindport.validate.formula.jumps import jump_variance
 from mindport.validate.formula.operands import ROUNDING, Short, operand_variance, squares
 from mindport.validate.formula.operations import (
     Setting,
@@ -96,6 +97,9 @@ class Precision:
 
 
 _POINTS = 8
+# How far an activation's own rounding may carry its argument, in units of it: the four factors of
+# GELU's, each off by 0.4 u or so, and three times that.
+_REACH = 8.0
 # Kernels of the short formats sum in float32 (those of cuBLAS, oneDNN and torch do).
 PRECISIONS: Mapping[str, Precision] = {
     "float32": Precision(2.0**-24, 2.0**-24, 2.0**-126),
@@ -124,6 +128,9 @@ def rounding_variance(
         Like ``value``; never zero, so that a quotient by it is finite.
     """
     variance = _variance(step, inputs, value, setting, precision)
+    if isinstance(step.operation, Activate):
+        width = _REACH * precision.unit * np.abs(inputs[0])
+        variance = variance + jump_variance(step, inputs, width, setting)
     if precision.operands is not None:
         variance = variance + operand_variance(step, inputs, setting, precision.operands)
     result: np.ndarray = variance + precision.underflow

@@ -21,7 +21,7 @@ from mindport.prompts.learning.findings import LearningParity
 from mindport.prompts.learning.improvement import measure_improvement
 from mindport.prompts.learning.parity import FACTOR, compare_results
 from mindport.prompts.learning.result import LearningResult
-from mindport.validate.backend import check_mode, load_backend
+from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.case import Case, Run, save_case
 from mindport.validate.checkpoints import candidate_folder
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
@@ -50,7 +50,7 @@ def learn(request: LearnRequest, stage: Stage = lambda _: None) -> LearningVerdi
     _check_output(request.output)
     architecture = load_architecture(request.architecture)
     backends = [load_backend(name) for name in request.backends]
-    check_mode(request.backends[1], request.mode)
+    check_choices(request.backends[1], request.mode)
     pythons = find_python(request.reference_python), find_python(request.python)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

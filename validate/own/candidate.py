@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from mindport.migrate.architecture import Head, network_order
 from mindport.migrate.errors import CheckpointError, MindportError
 from mindport.migrate.porting import Prepared, port
 from mindport.validate.capture import Capture
+from mindport.validate.case import tap_kinds
 from mindport.validate.checkpoints import Candidate
 from mindport.validate.formula.weights import ROUNDED
 from mindport.validate.own.contents import Fingerprint, Whereabouts, fingerprint, locate
@@ -152,7 +153,7 @@ def compare_own(
         )
         if wrong is None:
             break
-        hidden += [n for n in proposed if _kind(n) == _kind(wrong) and n not in hidden]
+        hidden += [n for n in proposed if tap_kinds([n]) == tap_kinds([wrong]) and n not in hidden]
         proposed -= set(hidden)
         capture = Narrowed(capture.folder, hidden)
         results = compare(capture)
@@ -167,10 +168,6 @@ def _is_gross(tap: TapResult) -> bool:
     if tap.isolated is None or tap.facts is None or not tap.facts.reference_rms:
         return False
     return tap.isolated.candidate.absolute > _GROSS * tap.facts.reference_rms
-
-
-def _kind(tap: str) -> str:
-    return ".".join("{i}" if part.isdigit() else part for part in tap.split("."))
 
 
 def whereabouts(prepared: Prepared, capture: Capture, dtype: str) -> Whereabouts:
@@ -210,27 +207,23 @@ def own_notices(
     used = [name for name in notes["proposed"] if name not in set_aside]
     if used:
         said.append(
-            f"{len(used)} taps were found by proposal: {_kinds(used)}; `validate taps` writes down "
-            "where, and --taps takes it corrected"
+            f"{len(used)} taps were found by proposal: {tap_kinds(used)}; `validate taps` writes "
+            "down where, and --taps takes it corrected"
         )
     if set_aside:
         said.append(
             f"the outputs agree, so these proposed taps are something else and were set aside: "
-            f"{_kinds(set_aside)}; name the right cells with --taps"
+            f"{tap_kinds(set_aside)}; name the right cells with --taps"
         )
     absent = [n for n in case_taps if n not in capture.manifest.taps and n not in set_aside]
     if absent:
         said.append(
             f"{len(absent)} taps were not found in your network and are carried by the formula: "
-            f"{_kinds(absent)}"
+            f"{tap_kinds(absent)}"
         )
     if where.nowhere:
         said.append(_lost(where) + _instead(where))
     return tuple(said)
-
-
-def _kinds(names: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(map(_kind, names)))
 
 
 def _lost(where: Whereabouts) -> str:

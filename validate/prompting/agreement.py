@@ -11,7 +11,7 @@ from mindport.prompts import Plan, PromptParity, compare_scores, score_rows
 from mindport.prompts.parity import LEVELS, Answers, Control, Floor, Level, Loads, Requirements
 from mindport.validate.capture import Capture
 from mindport.validate.metrics import rms
-from mindport.validate.tolerance import TolerancePolicy
+from mindport.validate.tolerance import SAFETY, TolerancePolicy
 from mindport.validate.verdict import TapResult
 
 # What correct ports used of these shares of a logit's size was at most a quarter; a comparison
@@ -66,7 +66,9 @@ def row_tolerance(
 ) -> tuple[float, float]:
     """Return atol and rtol of prompt rows: what the logits of the case may be off, at their size.
 
-    The oracle does not run the prompts; rounding errors are in proportion to the logits.
+    The oracle does not run the prompts; rounding errors are in proportion to the logits, and so is
+    what an accepted departure adds. It widens this tolerance alone: labels are certified by how far
+    the rows really are apart.
     """
     if policy.atol is not None and policy.rtol is not None:
         return policy.atol, policy.rtol
@@ -74,7 +76,10 @@ def row_tolerance(
     if logits.accumulated is None or logits.deviation is None or logits.facts is None:
         return 0.0, 0.0  # the verdict has failed already
     size = logits.facts.reference_rms or 1.0
-    share = logits.accumulated.candidate.limit_peak * logits.deviation / size
+    # Rows of one side are compared with the other's; in one dtype its own errors are as small.
+    apart = logits.deviation if logits.apart is None else logits.apart
+    allowed = logits.accumulated.candidate.limit_peak * apart
+    share = (allowed + SAFETY * (logits.departure or 0.0)) / size
     return share * rms(_sample(capture)), 0.0
 
 

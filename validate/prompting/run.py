@@ -24,7 +24,7 @@ from mindport.prompts import Plan, PromptTokenizer, Scores, load_task, score_row
 from mindport.prompts.metrics import classification_metrics
 from mindport.prompts.render import render_prompt
 from mindport.prompts.samples import sample_lines
-from mindport.validate.backend import check_mode, load_backend
+from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Case, Run, prompts_folder, save_case
 from mindport.validate.checkpoints import EMBEDDED, candidate_folder
@@ -141,7 +141,7 @@ def run_prompts(
         EnvironmentUnavailableError: If a worker could not run.
     """
     for request, folder in requests:
-        check_mode(request.backend, request.mode)
+        check_choices(request.backend, request.mode)
         _check_destination(folder)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

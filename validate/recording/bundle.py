@@ -24,7 +24,7 @@ import mindport.validate
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.errors import DestinationError
 from mindport.migrate.manifest import sha256_of
-from mindport.validate.backend import check_mode, load_backend
+from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.checkpoints import Candidate
 from mindport.validate.devices import parse_device
 from mindport.validate.recording.archive import files_below, write_zip
@@ -64,7 +64,7 @@ def make_bundle(order: Order, output: Path, stage: Callable[[str], None] = lambd
     """
     check_free(output)
     backend = backend_of(order)
-    check_mode(backend, order.request.mode)
+    check_choices(backend, order.request.mode, order.request.attention)
     framework = load_backend(backend).FRAMEWORK
     needs = {**_ALWAYS, **_NEEDS.get(framework, {framework: framework})}
     part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
@@ -117,6 +117,7 @@ def _members(
             "device": str(parse_device(request.device)),
             "dtype": request.dtype,
             "mode": request.mode,
+            "attention": request.attention,
             "threads": request.threads,
             "gradients": bool(case.case.targets),
         },

@@ -15,6 +15,7 @@ from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, out
 from mindport.validate.case import DTYPES
 from mindport.validate.checkpoints import default_checkpoint
+from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.recording.bundle import make_bundle
 from mindport.validate.recording.comparing import Yardstick, compare_recorded
 from mindport.validate.recording.dumps.importing import DumpRequest, import_dump
@@ -27,7 +28,8 @@ from mindport.validate.tolerance import POLICIES
 Parameters = Callable[[Architecture], list[click.Parameter]]
 _path = click.Path(path_type=Path)
 _CASE = ("checkpoint", *SETTLED)
-_RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "threads", "timeout")
+_RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "attention", "threads",
+        "timeout")  # fmt: skip
 _HERE = ("candidate", "taps_file", "python")
 
 
@@ -168,7 +170,10 @@ def _bundle(
               "[default: derived, from the float64 oracle and the noise floor]")  # fmt: skip
 @click.option("--atol", type=float, help="Absolute tolerance, instead of a policy.")
 @click.option("--rtol", type=float, help="Relative tolerance, instead of a policy.")
-@click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json.")
+@click.option("--accept", type=click.Choice(tuple(DEPARTURES)), multiple=True, help="A known "
+              "departure of the candidate's platform that is accepted.")  # fmt: skip
+@click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json and "
+              "DIR/index.html.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict line alone.")
 @command
 def compare(

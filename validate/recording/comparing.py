@@ -10,12 +10,15 @@ from pathlib import Path
 from mindport.migrate.errors import MindportError
 from mindport.validate.checkpoints import default_checkpoint
 from mindport.validate.conclusion import Subject, conclude
+from mindport.validate.departures.asking import check_accepted
+from mindport.validate.devices import parse_device
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
+from mindport.validate.provenance import option_words, with_provenance
 from mindport.validate.recording.record import Recorded, Side, open_recorded
 from mindport.validate.recording.running import Order, try_to_record
 from mindport.validate.recording.sources import find_weights
-from mindport.validate.request import Request
+from mindport.validate.request import Request, check_dtypes
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Verdict
 
@@ -31,12 +34,14 @@ class Yardstick:
         policy: How the tolerance is chosen.
         atol: Absolute tolerance.
         rtol: Relative tolerance.
+        accept: Names of departures of the candidate's platform that are accepted.
     """
 
     checkpoint: str | None = None
     policy: str | None = None
     atol: float | None = None
     rtol: float | None = None
+    accept: tuple[str, ...] = ()
 
 
 def compare_recorded(
@@ -64,8 +69,16 @@ def compare_recorded(
         theirs = open_recorded(candidate, work / "candidate")
         _check_pair(ours, theirs)
         policy = choose_policy(
-            theirs.record.dtype, yardstick.policy, yardstick.atol, yardstick.rtol
+            theirs.record.dtype,
+            yardstick.policy,
+            yardstick.atol,
+            yardstick.rtol,
+            reference_dtype=ours.record.dtype,
         )
+        ran, gradients = theirs.capture.manifest.identity, ours.record.gradients
+        gradients = gradients and theirs.record.gradients
+        check_accepted(yardstick.accept, policy, device=ran.device, framework=ran.framework,
+                       gradients=gradients)  # fmt: skip
         stage("comparison")
         prepared = find_weights(ours.case, yardstick.checkpoint, work / "weights", [theirs.case])
         subject = Subject(
@@ -78,12 +91,16 @@ def compare_recorded(
             backend=theirs.record.backend,
             own=theirs.record.own,
             imported=theirs.record.imported,
-            gradients=ours.record.gradients and theirs.record.gradients,
+            # What rounding does to gradients is measured, in the reference's dtype alone.
+            gradients=gradients and not policy.mixed,
+            accept=yardstick.accept,
             policy=policy,
             origins={"reference": ours.record.origin, "candidate": theirs.record.origin},
             notices=theirs.record.notices + _unasked(ours, theirs),
         )
-        return conclude(subject, ours.capture, theirs.capture)
+        command = ("validate", "compare", str(reference), str(candidate))
+        verdict = conclude(subject, ours.capture, theirs.capture)
+        return with_provenance(verdict, command + option_words(yardstick, Yardstick()))
 
 
 def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdict:
@@ -102,8 +119,18 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
         )
     unsaid = request.checkpoint == default_checkpoint(request.architecture)
     given = None if unsaid else request.checkpoint
-    yardstick = Yardstick(given, request.policy, request.atol, request.rtol)
-    choose_policy(request.dtype, request.policy, request.atol, request.rtol)  # before anything runs
+    yardstick = Yardstick(given, request.policy, request.atol, request.rtol, request.accept)
+    check_dtypes(request)
+    # Before anything runs.
+    policy = choose_policy(
+        request.dtype,
+        request.policy,
+        request.atol,
+        request.rtol,
+        reference_dtype=request.reference_dtype,
+    )
+    check_accepted(request.accept, policy, device=parse_device(request.device).kind,
+                   gradients=request.gradients)  # fmt: skip
     reference, candidate = request.reference_capture, request.candidate_capture
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
@@ -133,15 +160,19 @@ def _run_other(
             f"{recorded} was recorded as a {side}.",
             f"It is no {option}: name it with --{side}-capture.",
         )
-    if other.record.dtype != request.dtype:
+    ours = request.reference_dtype or request.dtype
+    asked, option = (request.dtype, "") if side == "reference" else (ours, "reference-")
+    if other.record.dtype != asked:
         raise MindportError(
-            f"{recorded} ran in {other.record.dtype}, and {request.dtype} is asked for.",
-            f"Add --dtype {other.record.dtype}.",
+            f"{recorded} ran in {other.record.dtype}, and {asked} is asked for.",
+            f"Add --{option}dtype {other.record.dtype}.",
         )
     if side == "reference":  # what is said of the candidate does not concern it
         request = replace(
             request,
             device=request.reference_device,
+            dtype=ours,
+            attention=request.reference_attention,
             backend=Request.backend,
             mode=Request.mode,
             candidate=None,
@@ -162,6 +193,8 @@ def _unasked(ours: Recorded, theirs: Recorded) -> tuple[str, ...]:
         said.append("the candidate did not answer the case's prompts: they were not compared")
     if ours.record.gradients and not theirs.record.gradients:
         said.append("the candidate has no gradients: they were not compared")
+    elif ours.record.gradients and ours.record.dtype != theirs.record.dtype:
+        said.append("the gradients were not compared: that takes both sides in one dtype")
     return tuple(said)
 
 
@@ -186,9 +219,4 @@ def _check_pair(ours: Recorded, theirs: Recorded) -> None:
         raise MindportError(
             f"{ours.path} and {theirs.path} ran different cases: {', '.join(apart)} differ.",
             f"Record both on one case: validate record … --case {ours.path}.",
-        )
-    if ours.record.dtype != theirs.record.dtype:
-        raise MindportError(
-            f"{ours.path} ran in {ours.record.dtype}, {theirs.path} in {theirs.record.dtype}.",
-            "Record both with the same --dtype.",
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindport.migrate.errors import EXIT_ENVIRONMENT, DestinationError, MindportError
-from mindport.validate.backend import check_mode
+from mindport.validate.backend import check_choices
 from mindport.validate.case import Run
 from mindport.validate.devices import parse_device
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
@@ -33,7 +33,7 @@ def run_job(
     """
     try:
         check_free(output)
-        check_mode(job["run"]["backend"], asked["mode"])
+        check_choices(job["run"]["backend"], asked["mode"])
         return _run(folder, job, weights, output, asked)
     except MindportError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,6 +53,7 @@ def _run(
         str((folder / CASE).resolve()),
         asked["threads"],
         gradients=settled["gradients"],
+        attention=settled["attention"],
     )
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

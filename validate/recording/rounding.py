@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.capture import Capture
-from mindport.validate.compare import count_copies
+from mindport.validate.expectation import Expected, count_copies
 from mindport.validate.formula.recompute import Recomputed, View, recompute
 from mindport.validate.formula.rounding import PRECISIONS
 from mindport.validate.formula.validity import valid_elements
@@ -45,7 +45,7 @@ def keep(folder: Path, taps: tuple[str, ...], network: Network, dtype: str) -> N
     save_file(arrays, str(folder / FILE), {"copies": str(copies)})
 
 
-def recall(reference: Capture, network: Network) -> Iterator[Recomputed]:
+def recall(reference: Capture, network: Network) -> Iterator[Expected]:
     """Yield the accumulated view of each tap, in network order, as it was kept.
 
     Args:
@@ -70,4 +70,6 @@ def recall(reference: Capture, network: Network) -> Iterator[Recomputed]:
             expected = reference.oracle(step.tap)
             deviation = file.get_tensor(step.tap).astype(np.float64)
             valid = valid_elements(step, network.setting.real, expected.shape)
-            yield Recomputed(step, valid, View(expected, deviation, direct=False), {}, copies)
+            view = View(expected, deviation, direct=False)
+            item = Recomputed(step, valid, view, {}, copies)
+            yield Expected(item, item)

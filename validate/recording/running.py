@@ -15,7 +15,7 @@ from pathlib import Path
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError, MindportError
 from mindport.migrate.porting import Prepared
-from mindport.validate.backend import check_mode, load_backend
+from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Run
 from mindport.validate.checkpoints import (
@@ -25,6 +25,7 @@ from mindport.validate.checkpoints import (
     given_candidate,
 )
 from mindport.validate.devices import parse_device
+from mindport.validate.doctor.absence import ARCHITECTURE
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.making import make_case
 from mindport.validate.network import describe_network
@@ -121,7 +122,8 @@ def record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path:
     outcome = try_to_record(order, output, stage)
     if isinstance(outcome, NotRun):
         tail = "".join(f"\n  | {line}" for line in outcome.last_lines)
-        raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", outcome.hint)
+        hint = outcome.hint.replace(ARCHITECTURE, order.request.architecture)
+        raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", hint)
     return outcome
 
 
@@ -130,7 +132,7 @@ def try_to_record(order: Order, output: Path, stage: Stage = lambda _: None) -> 
     request, reference = order.request, order.side == "reference"
     check_free(output)
     backend = backend_of(order)
-    check_mode(backend, request.mode)
+    check_choices(backend, request.mode, request.attention)
     python = find_python(request.reference_python if reference else request.python, backend)
     device = parse_device(request.device)
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
@@ -152,6 +154,7 @@ def try_to_record(order: Order, output: Path, stage: Stage = lambda _: None) -> 
             control=reference,
             factory=factory,
             taps_file=taps_file,
+            attention=request.attention,
         )
         stage(f"{load_backend(backend).FRAMEWORK} runs")
         outcome = run_jobs([Job(order.side, (run,), python, work)], request.timeout)

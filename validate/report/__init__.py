@@ -1,1 +1,1 @@
-"""Ways to show a verdict, one file per form."""
+"""What is shown of a verdict; ``forms/`` has one file per form."""

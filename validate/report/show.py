@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from mindport.migrate.console import out
-from mindport.validate.report.json import write_verdict
-from mindport.validate.report.terminal import print_verdict
+from mindport.validate.report.forms.terminal import print_verdict
+from mindport.validate.report.publish import publish
 from mindport.validate.verdict import Verdict
 
 
@@ -17,15 +17,17 @@ def show_verdict(verdict: Verdict, report: Path | None, *, quiet: bool) -> int:
 
     Args:
         verdict: What to print.
-        report: A folder for ``verdict.json``, or None.
+        report: A folder for ``verdict.json`` and ``index.html``, or None.
         quiet: Whether to print one line alone.
     """
-    written = write_verdict(report, verdict) if report is not None else None
+    written, lacking = publish(report, verdict) if report is not None else ([], "")
     console = out()
     if quiet:
         console.print(f"{verdict.verdict}: {escape(verdict.headline)}", soft_wrap=True)
-    else:
-        print_verdict(console, verdict)
-        if written is not None:
-            console.print(f"wrote {escape(str(written))}", soft_wrap=True)
+        return verdict.exit_code
+    print_verdict(console, verdict)
+    for path in written:
+        console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    if lacking:
+        console.print(f"[yellow]note [/]no HTML page: {escape(lacking)}", soft_wrap=True)
     return verdict.exit_code

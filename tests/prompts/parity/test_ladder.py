@@ -392,10 +392,17 @@ def test_requirements_are_numbers(change, message):
 def test_to_dict_is_json(compare, rows, control):
     parity = compare(rows, -rows, control=control)
     content = json.loads(json.dumps(parity.to_dict(), allow_nan=False))
-    assert set(content) == {"status", "headline", "items", "levels", "power", "flips", "notices"}
+    assert set(content) == {
+        "status", "headline", "items", "levels", "power", "flips", "room", "notices"
+    }  # fmt: skip
     assert [level["name"] for level in content["levels"]] == list(LEVELS)
     assert all(set(x) == {"name", "ok", "finding", "figures"} for x in content["levels"])
     assert len(content["flips"]) > 100
+    assert len(content["room"]) == parity.items
+    assert {item["id"] for item in content["room"] if item["flipped"]} == {
+        flip["id"] for flip in content["flips"]
+    }
+    assert all(item["certified"] == (item["margin"] > item["bound"]) for item in content["room"])
     text = parity.to_markdown()
     assert text.startswith("**fail**: rows: ")
     assert f"… and {len(parity.flips) - 10} more." in text

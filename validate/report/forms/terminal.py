@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ from rich.table import Table
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.report.emulation import print_emulation
 from mindport.validate.report.ending import print_ending
+from mindport.validate.report.forms import Document, Form
 from mindport.validate.report.gradients import print_gradients
 from mindport.validate.report.prompts import print_prompts
+from mindport.validate.report.summary import accepted_line, identity_line, policy_line, share
 from mindport.validate.verdict import TapResult, Verdict
 
 _BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
@@ -32,12 +35,14 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     for side in ("reference", "candidate"):
         if side in verdict.identity:
             origin = verdict.checkpoint[side]["origin"]
-            line = _identity_line(verdict.identity[side])
+            line = identity_line(verdict.identity[side])
             console.print(f"[bold]{side:10} [/]{escape(line)}; weights: {escape(origin)}")
     if verdict.inputs:
         console.print(f"[bold]{'inputs':10} [/]{escape(_inputs_line(verdict.inputs))}")
     if verdict.policy:
-        console.print(f"[bold]{'tolerance':10} [/]{escape(_policy_line(verdict.policy))}")
+        console.print(f"[bold]{'tolerance':10} [/]{escape(policy_line(verdict.policy))}")
+    for accepted in verdict.accepted:
+        console.print(f"[bold]{'accepted':10} [/]{escape(accepted_line(accepted))}")
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))
@@ -58,28 +63,11 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     )
 
 
-def _identity_line(identity: Mapping[str, Any]) -> str:
-    device = identity["device"]
-    if device != "CPU" and (used := identity["details"].get("device")):
-        device = f"{device}:{used['index']} ({used['name']})"
-    return (
-        f"{identity['framework']} {identity['version']}, {device}, "
-        f"{identity['dtype']}, {identity['mode']}"
-    )
-
-
 def _inputs_line(inputs: Mapping[str, Any]) -> str:
     return (
         f"{inputs['batch']} x {inputs['length']} tokens, {inputs['padded_positions']} of them "
         "padding and not compared"
     )
-
-
-def _policy_line(policy: Mapping[str, Any]) -> str:
-    if policy["atol"] is not None:
-        figures = f"atol {policy['atol']:g}, rtol {policy['rtol']:g}"
-        return f"{policy['name']}: {figures}, {policy['basis']}"
-    return f"{policy['name']}: {policy['basis']}"
 
 
 def _taps_table(verdict: Verdict) -> Table:
@@ -93,8 +81,8 @@ def _taps_table(verdict: Verdict) -> Table:
         table.add_row(*_tap_row(tap, tap.name == verdict.first_faulty_tap))
     table.caption = (
         "max abs: between the two sides. reference, candidate: error of a side against the float64 "
-        "oracle, in units of what rounding predicts (rms). alone: the candidate's, recomputed from "
-        "its own inputs. used: share of the tolerance, above 100 % is outside"
+        "oracle, in units of what rounding in its dtype predicts (rms). alone: the candidate's, "
+        "recomputed from its own inputs. used: share of the tolerance, above 100 % is outside"
     )
     table.caption_justify = "left"
     return table
@@ -128,14 +116,10 @@ def _tap_row(tap: TapResult, first: bool) -> tuple[str, ...]:
         f"{accumulated.reference.rms:.3g}" if accumulated else "-",
         f"{accumulated.candidate.rms:.3g}" if accumulated else "-",
         f"{alone.candidate.rms:.3g}" if alone else "-",
-        _percent(tap.used),
+        share(tap.used),
         f"{tap.facts.cosine:.7f}",
         mark,
     )
-
-
-def _percent(used: float) -> str:
-    return f"{used:.0%}" if used < 10 else f"{used:.3g} x"
 
 
 def _print_diagnosis(console: Console, verdict: Verdict) -> None:
@@ -149,3 +133,12 @@ def _print_diagnosis(console: Console, verdict: Verdict) -> None:
             f"[bold]why? [/]{found.tap}{also}: {CAUSES[found.cause]}: {escape(found.detail)} "
             f"[bold]({how})[/]"
         )
+
+
+def _render(verdict: Verdict, name: str) -> Document:
+    text = io.StringIO()
+    print_verdict(Console(file=text, width=160, highlight=False), verdict)
+    return Document(text.getvalue())
+
+
+FORM = Form("what the command prints, as plain text", _render)
