@@ -34,7 +34,7 @@ def holds_embeddings(architecture: Architecture, names: Iterable[str], dialect: 
     modules = {
         p.module for h in architecture.heads.values() for p in h.body if p.kind is Kind.EMBEDDING
     }
-    return any(
+    return dialect.has(architecture.name) and any(
         name in stored
         for module in modules
         for prefix in ("", architecture.prefix)

@@ -57,6 +57,10 @@ class Dialect:
                 return f"{stem}.{self.suffixes[kind]}"
         return name
 
+    def has(self, architecture: str) -> bool:
+        """Return whether an architecture is kept in this dialect at all."""
+        return not self.closed or architecture in self.layouts
+
     def layout(self, architecture: str) -> Layout:
         """Return where the modules of an architecture are kept."""
         return self.layouts.get(architecture, PLAIN)

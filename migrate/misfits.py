@@ -18,7 +18,7 @@ def refuse_other_heads(architecture: Architecture, head: Head, target: Dialect) 
     Raises:
         MindportError: With those that it has.
     """
-    if target.closed and architecture.name not in target.layouts:
+    if not target.has(architecture.name):
         raise MindportError(
             f"{target.title} has no {architecture.title}.",
             f"It has {' and '.join(target.layouts)}; leave out --to {target.name}.",

@@ -85,6 +85,8 @@ def plan_map(
     for pattern, reason in weight_map.dropped.items():
         planning.drop(pattern, reason)
     planning.leave(allow_unexpected)
+    if not weight_map.rules:
+        planning.problems.append("nothing: the map sets no tensor")
     if like is not None:
         planning.compare(like)
     if planning.problems:
@@ -134,8 +136,11 @@ class _Planning:
                 cut = () if rule.split is None else (TakePart(rule.split, number),)
                 self.entries.append(self._plain(sources[0], target, (*cut, *rule.operations)))
             self._tie(sources, targets[0])
-        except (ValueError, IndexError) as error:
+        except ValueError as error:
             self.problems.append(f"mis-shaped: {rule.where}, {_join(sources)}: {error}")
+        except IndexError:
+            said = f"mis-shaped: {rule.where}, {_join(sources)}: there is no axis {rule.axis}"
+            self.problems.append(said)
 
     def _plain(self, source: str, target: str, operations: tuple[Operation, ...]) -> Entry:
         info = self._available[source]

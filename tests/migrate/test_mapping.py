@@ -208,6 +208,13 @@ def test_cuts_that_do_not_go(source, given, tmp_path, cut):
     done = run(source, tmp_path / "out", "--map", given(MAP.replace("{axis: 1}", cut)))
     assert done.exit_code == 2
     assert "mis-shaped: entry 3" in done.output
+    assert "index out of range" not in done.output
+
+
+def test_a_map_of_nothing(source, given, tmp_path):
+    done = run(source, tmp_path / "out", "--map", given("tensors: []"), "--allow-unexpected")
+    assert done.exit_code == 2
+    assert "sets no tensor" in done.output
 
 
 def test_no_such_map(source, tmp_path):

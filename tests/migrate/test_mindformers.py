@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.cli import main
-from mindport.migrate.detect import detect_dialect
+from mindport.migrate.detect import detect_dialect, holds_embeddings
 from mindport.migrate.dialect import MINDSPORE, TORCH
 from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.errors import MindportError, PlanError
@@ -108,6 +108,16 @@ def test_what_its_converter_writes_is_read(checkpoint, tmp_path):
     save_file(moved, converted / "model.safetensors")
     back = arrays_of(carry(converted, "bert", tmp_path / "back"))
     assert_same(back, arrays_of(carry(folder, "bert", tmp_path / "back2")))
+    # It writes neither the decoder's bias nor the other head.
+    left = {n: a for n, a in moved.items() if not n.startswith(("mlmloss.output", "nsploss"))}
+    save_file(left, converted / "model.safetensors")
+    with pytest.raises(PlanError, match=r"missing: mlmloss\.output_bias"):
+        prepare(converted, "bert", head="mlm")
+    words = carry(converted, "bert", tmp_path / "words", head="mlm", allow_missing=True)
+    made = arrays_of(words)
+    assert not made["cls.predictions.bias"].any()
+    wanted = arrays_of(original)["cls.predictions.transform.dense.weight"]
+    assert np.array_equal(made["cls.predictions.transform.dense.weight"], wanted)
     # A decoder that differs from the table it is tied to is noticed.
     moved["bert.mlmloss.vocab_dense.weight"][0, 0] += 1
     save_file(moved, converted / "model.safetensors")
@@ -137,6 +147,13 @@ def test_what_has_no_place_is_not_lost_unasked(checkpoint, tmp_path):
 def test_other_architectures_are_refused(checkpoint, name):
     with pytest.raises(MindportError, match="MindFormers has no"):
         prepare(checkpoint(name, "mlm"), name, to="mindformers")
+
+
+def test_a_dialect_holds_only_what_it_has(checkpoint, tmp_path):
+    ours = carry(checkpoint("roberta", "mlm"), "roberta", tmp_path / "x")
+    names, architecture = open_checkpoint(ours).reader.infos, load_architecture("roberta")
+    assert holds_embeddings(architecture, names, MINDSPORE)
+    assert not holds_embeddings(architecture, names, MINDFORMERS)
 
 
 @pytest.mark.parametrize("head", ["mlm", "nsp"])
