@@ -61,7 +61,9 @@ def match_names(
     mine, theirs = _modules(sources), _modules(targets)
     pairs = [pair for source in mine for target in theirs
              if (pair := _pair(source, target, values)) is not None]  # fmt: skip
-    whole = {p.source for p in pairs} == set(mine) and {p.target for p in pairs} == set(theirs)
+    paired = {p.source for p in pairs} | {p.target for p in pairs}
+    cut = _may_be_cut(sources, targets)
+    whole = all(module in paired or cut.issuperset(module.groups) for module in (*mine, *theirs))
     proposals: list[Proposal] = []
     done: set[tuple[str, _Module]] = set()
     for pair in sorted(pairs, key=lambda p: (p.source.name != p.target.name, -p.alike)):
@@ -170,6 +172,18 @@ def _others(pair: _Pair, rivals: Sequence[_Pair], source: Group, target: Group) 
         else:
             found += [f"for {t.pattern}" for s, t in of.items() if s == source]
     return tuple(dict.fromkeys(found[:_SHOWN]))
+
+
+def _may_be_cut(sources: Sequence[Group], targets: Sequence[Group]) -> set[Group]:
+    """Return the groups of either side that may be fused ones, or parts of them."""
+    found: set[Group] = set()
+    for one, many in ((sources, targets), (targets, sources)):
+        for whole in one:
+            for family in _families(many):
+                ways = cuts(whole, family[0])
+                if any(split.parts <= len(family) for split, _ in ways):
+                    found |= {whole, *family}
+    return found
 
 
 def _families(groups: Sequence[Group]) -> list[list[Group]]:
