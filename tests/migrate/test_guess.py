@@ -334,3 +334,13 @@ def test_exit_codes_and_the_map_that_is_written(checkpoint, tmp_path):
     assert not (tmp_path / "x").exists()
     assert run("guess", original, there, "-o", file).exit_code == 2  # it exists
     assert run("guess", original, tmp_path / "nowhere").exit_code == 2
+
+
+def test_parts_that_are_the_same_are_not_told_apart():
+    random = np.random.default_rng(0)
+    q, k = (random.normal(size=(4, 8)).astype(np.float32) for _ in "qk")
+    parts = {"a.q.weight": q, "a.k.weight": k, "a.v.weight": q.copy()}
+    target = {"b.weight": np.concatenate([q, k, q])}
+    guess = guess_map(Held(parts), Held(target), by_values=True)
+    assert not guess.proposals
+    assert (len(guess.sources), len(guess.targets)) == (3, 1)
