@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.checkpoints.formats import FORMATS
+from mindport.migrate.carrying import carry, carrying_options, places
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import open_checkpoint
-from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file
-from mindport.migrate.console import ByArchitecture, command, err, out, write_report
+from mindport.migrate.console import ByArchitecture, command, out
 from mindport.migrate.detect import choose_head, detect_dialect
-from mindport.migrate.dialect import DIALECTS
-from mindport.migrate.errors import MindportError, PlanError
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.explain import Wanted, choose_entries, explain, explanation
-from mindport.migrate.options import Options, Written
-from mindport.migrate.porting import Prepared, carry_out, check_format, prepare
-from mindport.migrate.progress import JsonLines, listen
+from mindport.migrate.guess.cli import guess_command
+from mindport.migrate.mapping.cli import map_command
+from mindport.migrate.porting import prepare
 from mindport.migrate.report import (
     inspection,
-    migration_report,
-    outcome,
     print_inspection,
-    print_plan,
-    summary,
 )
 from mindport.migrate.show_explanation import print_explanation
-from mindport.migrate.streaming.parts import parse_size
 
 _HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently.
 
@@ -45,9 +38,11 @@ _HELP = """Port weights between PyTorch and MindSpore, and lose nothing silently
   migrate gpt2 ./gpt2-hf ./x --dry-run             the plan, nothing written
   migrate inspect ./gpt2-hf                        what a checkpoint holds
   migrate explain gpt2 "*c_attn*"                  which rule takes a parameter where
+  migrate guess ./theirs ./mine -o map.yaml        propose a map between unknown names
+  migrate map ./theirs ./port --map map.yaml       port by a map
 
-Exit codes: 0 done, 2 bad input or a checkpoint that does not fit, 3 the network or
-a library that was asked for is not there.
+Exit codes: 0 done, 1 a guess is not sure, 2 bad input or a checkpoint that does not fit,
+3 the network or a library that was asked for is not there.
 """
 
 
@@ -55,8 +50,10 @@ def _build(name: str) -> click.Command:
     architecture = load_architecture(name)
     return click.Command(
         name,
-        params=_parameters(architecture),
-        callback=command(lambda **options: _migrate(name, **options)),
+        params=list(_parameters(architecture)),
+        callback=command(
+            lambda **options: carry(name, partial(prepare, architecture=name), **options)
+        ),
         help=f"Port a {architecture.title} checkpoint SRC into the folder DST.\n\nSRC is a Hugging "
         "Face folder, a .safetensors, .bin, .pth or .ckpt file, a shard index, or a model's name.",
         short_help=f"Port a {architecture.title}.",
@@ -66,111 +63,25 @@ def _build(name: str) -> click.Command:
 def _parameters(architecture: Architecture) -> list[click.Parameter]:
     path = click.Path(path_type=Path)
     return [
-        click.Argument(["source"], metavar="SRC"),
-        click.Argument(["destination"], metavar="DST", type=path, required=False),
+        *places(),
         click.Option(["--head"], type=click.Choice(list(architecture.heads)),
                      help="The head to port; by default the config's, or what the tensors show."),
         click.Option(["--to"], type=click.Choice(list(DIALECTS)),
-                     help="The layout to write; by default the other one."),
-        click.Option(["--format", "file_format"], type=click.Choice(list(FORMATS)),
-                     default="safetensors", show_default=True, help="The file format to write; "
-                     "torch is PyTorch's, ckpt MindSpore's own."),
-        click.Option(["--max-shard-size"], metavar="SIZE",
-                     help="Write several files with an index, each of at most SIZE (2GB, 500MiB); "
-                     "by default one file."),
-        click.Option(["--dtype"], type=click.Choice(FLOATS),
-                     help="Cast the weights; an overflow is refused."),
-        click.Option(["--allow-overflow"], is_flag=True,
-                     help="Let values that the dtype cannot hold become infinite."),
+                     help="The layout to write; by default MindSpore's, or from another "
+                     "PyTorch's."),
         click.Option(["--config", "config_file"], type=path,
                      help="config.json, when it is not beside the weights."),
         click.Option(["--allow-missing"], is_flag=True,
                      help="Give absent parameters (a new head) their initial values."),
         click.Option(["--allow-unexpected"], is_flag=True, help="Leave unknown tensors behind."),
-        click.Option(["--verify/--no-verify"], default=True, show_default=True,
-                     help="Read what was written back from the disk and compare it with SRC."),
+        click.Option(["--allow-loss"], is_flag=True,
+                     help="Leave behind what the target has no place for."),
         click.Option(["--vocab-size", "vocabulary"], type=click.IntRange(min=1), metavar="N",
                      help="Write N tokens: further ones, each the mean of the others, are added, "
                      "or the last ones left out; refused if the config or the tokenizer needs "
                      "those."),
-        click.Option(["--dry-run"], is_flag=True, help="Plan from the headers; write nothing."),
-        click.Option(["--report"], type=path, help="Write the report as JSON to this file."),
-        click.Option(["--force"], is_flag=True, help="Replace DST if it exists."),
-        click.Option(["--json", "as_json"], is_flag=True,
-                     help="Print events as JSON, one a line, instead of the report."),
-        click.Option(["--quiet", "-q"], is_flag=True, help="Print only errors."),
+        *carrying_options(),
     ]  # fmt: skip
-
-
-def _migrate(name: str, *, as_json: bool, **options: Any) -> None:
-    try:
-        _run(name, as_json=as_json, **options)
-    except MindportError as error:
-        if as_json:
-            JsonLines().event("error", message=error.message, hint=error.hint,
-                              exit_code=error.exit_code)  # fmt: skip
-        raise
-
-
-def _run(
-    name: str,
-    *,
-    source: str,
-    destination: Path | None,
-    dry_run: bool,
-    report: Path | None,
-    quiet: bool,
-    as_json: bool,
-    file_format: str,
-    max_shard_size: str | None,
-    verify: bool,
-    allow_overflow: bool,
-    force: bool,
-    **choices: Any,
-) -> None:
-    if destination is None and not dry_run:
-        raise MindportError("DST is missing.", "Name a folder to write, or add --dry-run.")
-    options = Options(
-        file_format=file_format,
-        max_shard_bytes=parse_size(max_shard_size) if max_shard_size else None,
-        verify=verify,
-        allow_overflow=allow_overflow,
-        force=force,
-    )
-    try:
-        prepared = prepare(source, name, options=options, **choices)
-    except PlanError as error:
-        if report is not None:
-            write_report(report, {"schema": 1, "architecture": name, "written_to": None,
-                                  "problems": list(error.problems)})  # fmt: skip
-        raise
-    check_format(file_format, prepared.plan.target.name)
-    written = None
-    if not dry_run and destination is not None:
-        with listen(err(), quiet=quiet, as_json=as_json) as listener:
-            written = carry_out(prepared, destination, options, listener)
-    content = migration_report(prepared.plan, written)
-    if report is not None:
-        write_report(report, content)
-    if as_json:
-        JsonLines().event("done", **content)
-    elif not quiet:
-        _show(prepared, written)
-
-
-def _show(prepared: Prepared, written: Written | None) -> None:
-    console = out()
-    print_plan(console, prepared.plan)
-    console.print()
-    console.print(summary(prepared.plan), soft_wrap=True)
-    console.print(escape(outcome(written)), soft_wrap=True)
-    if written and written.overflows:
-        console.print(
-            f"{sum(written.overflows.values())} values of {len(written.overflows)} tensors became "
-            "infinite"
-        )
-    if any(e.action in ("ignored", "generated") for e in prepared.plan.entries):
-        err().print("note: some tensors were ignored or generated; see the table")
 
 
 @click.command()
@@ -237,3 +148,5 @@ main = ByArchitecture(
 )  # fmt: skip
 main.add_command(inspect)
 main.add_command(explain_command, "explain")
+main.add_command(map_command, "map")
+main.add_command(guess_command, "guess")

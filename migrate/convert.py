@@ -18,7 +18,6 @@ from mindport.migrate.destination import check_destination, check_space
 from mindport.migrate.errors import CheckpointError, DestinationError, MindportError
 from mindport.migrate.manifest import make_manifest, read_manifest, sha256_of
 from mindport.migrate.options import Options, Written
-from mindport.migrate.plan import Plan
 from mindport.migrate.progress import Listener, Stage
 from mindport.migrate.streaming.feed import Feed
 from mindport.migrate.streaming.fill import fill
@@ -28,10 +27,11 @@ from mindport.migrate.streaming.reading import Source, identify_files, source_or
 from mindport.migrate.streaming.verify import DiffersError, verify_file
 from mindport.migrate.streaming.weights import Weights
 from mindport.migrate.target import target_config, target_metadata
+from mindport.migrate.transfer import Transfer
 
 
 def write_checkpoint(
-    plan: Plan,
+    plan: Transfer,
     source: Checkpoint,
     destination: Path,
     config: Mapping[str, Any],
@@ -97,7 +97,7 @@ class _Writing:
     """Writes and verifies one part after another."""
 
     def __init__(
-        self, plan: Plan, source: Checkpoint, folder: WorkFolder, options: Options,
+        self, plan: Transfer, source: Checkpoint, folder: WorkFolder, options: Options,
         listener: Listener,
     ) -> None:  # fmt: skip
         self._plan, self._source, self._folder = plan, source, folder
@@ -166,7 +166,8 @@ class _Writing:
     ) -> Written:
         """Write what lies beside the weights, the manifest last."""
         files = self._folder.files
-        _write_json(files / "config.json", target_config(self._plan, config))
+        if config:
+            _write_json(files / "config.json", target_config(self._plan, config))
         if len(parts) > 1:
             shards = {part.name: part.infos for part in parts}
             _write_json(files / form.index_name, index_content(shards, target_metadata(self._plan)))
@@ -200,7 +201,7 @@ class _Counter:
         self._listener.progress(self._stage, self.done, self._total)
 
 
-def _in_order(plan: Plan, source: Checkpoint) -> dict[str, TensorInfo]:
+def _in_order(plan: Transfer, source: Checkpoint) -> dict[str, TensorInfo]:
     """Return what is written, in the order in which it lies in the source; new tensors last."""
     targets: dict[str, list[str]] = {}
     for entry in plan.entries:
@@ -212,14 +213,14 @@ def _in_order(plan: Plan, source: Checkpoint) -> dict[str, TensorInfo]:
     return {name: written[name] for name in names}
 
 
-def _identify(plan: Plan, source: Checkpoint, config: Mapping[str, Any], options: Options) -> str:
+def _identify(
+    plan: Transfer, source: Checkpoint, config: Mapping[str, Any], options: Options
+) -> str:
     """Return a digest of all that decides what is written."""
     identities = identify_files((*source.reader.files, *source.tokenizer_files))
     content = {
         "version": version("mindport"),
-        "architecture": plan.architecture.name,
-        "head": plan.head.name,
-        "layouts": [plan.source.name, plan.target.name],
+        "labels": plan.labels,
         "entries": [entry.to_dict() for entry in plan.entries],
         "config": config,
         "form": [options.file_format, options.max_shard_bytes, options.allow_overflow],

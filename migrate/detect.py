@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mindport.migrate.architecture import Architecture, Head, Kind
+from mindport.migrate.architecture import Architecture, Head, Kind, Parameter
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.dialect import MINDSPORE, TORCH, Dialect
+from mindport.migrate.dialect import TORCH, Dialect
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.errors import ConfigError, MindportError, did_you_mean
 from mindport.migrate.expected import known_names, name_pattern
 
@@ -15,9 +16,12 @@ from mindport.migrate.expected import known_names, name_pattern
 def detect_dialect(names: Iterable[str]) -> Dialect:
     """Return the dialect that a set of tensor names is written in.
 
-    Only MindSpore calls an embedding ``embedding_table``, and every model here has embeddings.
+    Every model here has embeddings, and only MindSpore calls one ``embedding_table``; a library
+    has a sign of its own, of which the longest counts.
     """
-    return MINDSPORE if any(name.endswith(".embedding_table") for name in names) else TORCH
+    stored = list(names)
+    signed = sorted((d for d in DIALECTS.values() if d.sign), key=lambda d: -len(d.sign))
+    return next((d for d in signed if any(n.endswith(d.sign) for n in stored)), TORCH)
 
 
 def holds_embeddings(architecture: Architecture, names: Iterable[str], dialect: Dialect) -> bool:
@@ -30,10 +34,11 @@ def holds_embeddings(architecture: Architecture, names: Iterable[str], dialect: 
     modules = {
         p.module for h in architecture.heads.values() for p in h.body if p.kind is Kind.EMBEDDING
     }
-    return any(
-        prefix + dialect.spell(module, Kind.EMBEDDING) in stored
+    return dialect.has(architecture.name) and any(
+        name in stored
         for module in modules
         for prefix in ("", architecture.prefix)
+        for name in dialect.stored_names(architecture.name, module, Kind.EMBEDDING, prefix)
     )
 
 
@@ -100,12 +105,14 @@ def choose_head(
 
 
 def _head_of_names(architecture: Architecture, names: set[str], source: Dialect) -> Head:
-    def own(head: Head) -> list[str]:
-        return [source.spell(p.module, p.kind) for p in head.parameters]
+    def is_there(parameter: Parameter) -> bool:
+        stored = source.stored_names(architecture.name, parameter.module, parameter.kind)
+        return not names.isdisjoint(stored)
 
-    complete = [h for h in architecture.heads.values() if own(h) and names.issuperset(own(h))]
+    heads = [head for head in architecture.heads.values() if head.parameters]
+    complete = [head for head in heads if all(map(is_there, head.parameters))]
     if complete:
-        return max(complete, key=lambda head: len(own(head)))
+        return max(complete, key=lambda head: len(head.parameters))
     default = architecture.heads[architecture.default_head]
     # A default head without parameters of its own (GPT-2's tied one) is there with the body.
     return architecture.heads["none"] if default.parameters else default

@@ -1,4 +1,7 @@
-"""How each framework spells a kind of parameter, and which layout it stores it in."""
+"""How each framework spells a kind of parameter, and which layout it stores it in.
+
+What other libraries do differently stands in :mod:`mindport.migrate.dialects`, a file for each.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,17 @@ class Dialect:
     """A framework's spelling.
 
     Attributes:
-        name: ``torch`` or ``mindspore``.
+        name: What ``--to`` calls it: ``torch``, ``mindspore`` …
         suffixes: The last part of a parameter's name, by kind.
         from_torch: How the stored array differs from torch's, by kind; :data:`COPY` if absent.
         aliases: Older spellings that are read but never written: ``gamma`` for ``weight`` …
         layouts: By architecture, where modules have other names than upstream's, are fused or
             split.
+        framework: Whose files it is kept in, ``torch`` or ``mindspore``.
+        sign: How a tensor's name ends in this dialect alone, by which a checkpoint is recognised;
+            empty if it is recognised by having no other's.
+        title: How people write it.
+        closed: Whether it has only the architectures in ``layouts``.
     """
 
     name: str
@@ -28,6 +36,10 @@ class Dialect:
     from_torch: Mapping[Kind, Operation] = field(default_factory=dict)
     aliases: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
     layouts: Mapping[str, Layout] = field(default_factory=dict)
+    framework: str = "mindspore"
+    sign: str = ""
+    title: str = ""
+    closed: bool = False
 
     def spell(self, module: str, kind: Kind) -> str:
         """Return the full name of a parameter of ``kind`` in ``module``."""
@@ -45,9 +57,37 @@ class Dialect:
                 return f"{stem}.{self.suffixes[kind]}"
         return name
 
+    def has(self, architecture: str) -> bool:
+        """Return whether an architecture is kept in this dialect at all."""
+        return not self.closed or architecture in self.layouts
+
     def layout(self, architecture: str) -> Layout:
         """Return where the modules of an architecture are kept."""
         return self.layouts.get(architecture, PLAIN)
+
+    def stored_names(
+        self, architecture: str, module: str, kind: Kind, prefix: str = "", part: int = 0
+    ) -> tuple[str, ...]:
+        """Return every name under which an upstream module's parameter may be stored.
+
+        Args:
+            architecture: Its model type.
+            module: Upstream's path below ``prefix``, ``{i}`` for the layer.
+            kind: What the parameter is.
+            prefix: What upstream has before the module.
+            part: Which part of a parameter that is split.
+
+        Returns:
+            The names, the proper one first.
+        """
+        layout = self.layout(architecture)
+        rule, before = layout.rule_of(module), layout.below(prefix)
+        if rule is None:
+            return self.spellings(before + module, kind)
+        places = (rule.stored[part], *rule.also)
+        if rule.whole:
+            return tuple(before + place for place in places)
+        return tuple(name for place in places for name in self.spellings(before + place, kind))
 
     def operation(self, parameter: Parameter) -> Operation:
         """Return what turns torch's array of this parameter into this dialect's."""
@@ -66,6 +106,8 @@ TORCH = Dialect(
     },
     # Checkpoints that came from TensorFlow keep its names for the layer norm.
     aliases={Kind.NORM_WEIGHT: ("gamma",), Kind.NORM_BIAS: ("beta",)},
+    framework="torch",
+    title="PyTorch",
 )
 
 MINDSPORE = Dialect(
@@ -80,6 +122,6 @@ MINDSPORE = Dialect(
     },
     # nn.Dense stores (out, in); GPT-2's Conv1D stores (in, out).
     from_torch={Kind.CONV1D: TRANSPOSE},
+    sign=".embedding_table",
+    title="MindSpore",
 )
-
-DIALECTS: Mapping[str, Dialect] = {d.name: d for d in (TORCH, MINDSPORE)}

@@ -65,8 +65,7 @@ def expected_parameters(
     shared: dict[str, tuple[str, ...]] = {}
     for tied in ties:
         owner = source.spell(tied.to, tied.to_kind)
-        (place,) = source.layout(architecture.name).places(tied.parameter.module)
-        names = source.spellings(place, tied.parameter.kind)
+        names = source.stored_names(architecture.name, tied.parameter.module, tied.parameter.kind)
         shared[owner] = shared.get(owner, ()) + names
     prefixes = (head.prefix, "" if head.prefix else architecture.prefix)
     groups = ((head.body, prefixes), ((*head.parameters, *untied), ("",)))
@@ -153,7 +152,7 @@ def name_pattern(name: str) -> str:
 def _known(
     architecture: Architecture, head: Head, source: Dialect, leave_out: Collection[Parameter] = ()
 ) -> set[str]:
-    layout = source.layout(architecture.name)
+    name, layout = architecture.name, source.layout(architecture.name)
     prefixes_of: dict[Parameter, tuple[str, ...]] = {}
     prefixes_of |= dict.fromkeys(head.body, ("", architecture.prefix))
     prefixes_of |= dict.fromkeys(_own(head), ("",))
@@ -162,8 +161,8 @@ def _known(
         for parameter, prefixes in prefixes_of.items()
         if parameter not in leave_out
         for prefix in prefixes
-        for place in layout.places(parameter.module)
-        for spelling in source.spellings(layout.below(prefix) + place, parameter.kind)
+        for part in range(len(layout.places(parameter.module)))
+        for spelling in source.stored_names(name, parameter.module, parameter.kind, prefix, part)
     }
 
 

@@ -15,7 +15,8 @@ from mindport.migrate.checkpoints.locate import open_checkpoint
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.detect import choose_head
-from mindport.migrate.dialect import DIALECTS, MINDSPORE, TORCH, Dialect
+from mindport.migrate.dialect import MINDSPORE, TORCH, Dialect
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.entry import Entry
 from mindport.migrate.errors import CheckpointError, MindportError, did_you_mean
 from mindport.migrate.expected import expected_parameters, name_pattern
@@ -113,6 +114,7 @@ def _without_weights(architecture: Architecture, config: Mapping[str, Any], want
         dict(_headers(architecture, head, resolved, source)),
         source=source,
         target=target,
+        allow_loss=True,
         vocabulary=wanted.vocabulary,
     )
 
@@ -121,10 +123,10 @@ def _headers(
     architecture: Architecture, head: Head, config: Mapping[str, Any], source: Dialect
 ) -> Iterator[tuple[str, TensorInfo]]:
     """Yield all that a checkpoint of this config may hold: other heads, ties and buffers too."""
-    layout, seen = source.layout(architecture.name), set[str]()
+    seen = set[str]()
     for described in (head, *architecture.heads.values()):
         parameters = tuple(expected_parameters(architecture, described, config, source))
-        for tensor in stored_tensors(parameters, source, layout, config):
+        for tensor in stored_tensors(parameters, source, architecture.name, config):
             ties = tensor.shared_names[:1] if described is head and source is TORCH else ()
             bare = {name.removeprefix(architecture.prefix) for name in tensor.names}
             if seen.isdisjoint(bare):

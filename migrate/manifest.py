@@ -13,7 +13,7 @@ from mindport.migrate.errors import CheckpointError
 if TYPE_CHECKING:
     from mindport.migrate.checkpoints.locate import Checkpoint
     from mindport.migrate.options import Written
-    from mindport.migrate.plan import Plan
+    from mindport.migrate.transfer import Transfer
 
 SCHEMA = 1
 
@@ -27,7 +27,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def make_manifest(plan: Plan, source: Checkpoint, written: Written) -> dict[str, Any]:
+def make_manifest(plan: Transfer, source: Checkpoint, written: Written) -> dict[str, Any]:
     """Return the manifest of a freshly written folder.
 
     Args:
@@ -35,14 +35,15 @@ def make_manifest(plan: Plan, source: Checkpoint, written: Written) -> dict[str,
         source: Where the weights came from.
         written: The hashes, and what was noticed.
     """
+    labels = plan.labels
     return {
         "schema": SCHEMA,
         "tool": {"name": "mindport", "version": version("mindport")},
-        "architecture": plan.architecture.name,
-        "head": plan.head.name,
-        "layout": plan.target.name,
+        "architecture": labels["architecture"],
+        "head": labels["head"],
+        "layout": labels["target_layout"],
         "source": {
-            "layout": plan.source.name,
+            "layout": labels["source_layout"],
             "format": source.reader.format,
             "files": dict(written.sources),
         },
@@ -50,6 +51,7 @@ def make_manifest(plan: Plan, source: Checkpoint, written: Written) -> dict[str,
         "verified": written.verified,
         "overflowed": dict(written.overflows),
         "totals": plan.totals(),
+        "notes": list(plan.notes),
         "parameters": [entry.to_dict() for entry in plan.entries],
     }
 

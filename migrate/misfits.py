@@ -5,8 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mindport.migrate.architecture import Architecture, Head
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorInfo
+from mindport.migrate.dialect import Dialect
+from mindport.migrate.errors import MindportError
 from mindport.migrate.storage import Stored
+
+
+def refuse_other_heads(architecture: Architecture, head: Head, target: Dialect) -> None:
+    """Raise unless the target's library has a network for the head.
+
+    Raises:
+        MindportError: With those that it has.
+    """
+    if not target.has(architecture.name):
+        raise MindportError(
+            f"{target.title} has no {architecture.title}.",
+            f"It has {' and '.join(target.layouts)}; leave out --to {target.name}.",
+        )
+    heads = target.layout(architecture.name).heads
+    if heads is not None and head.name not in heads:
+        raise MindportError(
+            f"{target.title} has no network for {architecture.title}'s head {head.name!r}.",
+            f"Choose one that it has with --head: {', '.join(heads)}.",
+        )
 
 
 def misfit(tensor: Stored, name: str, info: TensorInfo, config: Mapping[str, Any]) -> str:
@@ -43,6 +65,8 @@ def advice_on(problems: Sequence[str]) -> str:
         )
     if "unexpected" in kinds:
         advice.append("--allow-unexpected leaves unexpected tensors behind")
+    if "lost" in kinds:
+        advice.append("--allow-loss leaves behind what the target has no place for")
     if "mis-shaped" in kinds:
         advice.append("check that config.json belongs to these weights")
     return "; ".join(advice) + ("." if advice else "")

@@ -138,6 +138,74 @@ class Transpose:
         return self
 
 
+@dataclass(frozen=True)
+class InsertAxis:
+    """Gives an array one more axis, of size 1: torch's Conv1d weights in MindSpore.
+
+    Attributes:
+        axis: Where it stands afterwards.
+    """
+
+    axis: int
+
+    @property
+    def name(self) -> str:
+        """The words shown in reports."""
+        return f"insert axis {self.axis}"
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Return the array with the axis (a view)."""
+        return np.expand_dims(array, self.axis)
+
+    def shape(self, shape: Shape) -> Shape:
+        """Return the shape with the axis.
+
+        Raises:
+            ValueError: If it has too few axes.
+        """
+        if self.axis > len(shape):
+            raise ValueError(f"{list(shape)} has too few axes for axis {self.axis}")
+        return (*shape[: self.axis], 1, *shape[self.axis :])
+
+    def inverse(self) -> Operation:
+        """Return what takes the axis away."""
+        return RemoveAxis(self.axis)
+
+
+@dataclass(frozen=True)
+class RemoveAxis:
+    """Takes an axis of size 1 away.
+
+    Attributes:
+        axis: Which.
+    """
+
+    axis: int
+
+    @property
+    def name(self) -> str:
+        """The words shown in reports."""
+        return f"remove axis {self.axis}"
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Return the array without the axis (a view)."""
+        return np.squeeze(array, self.axis)
+
+    def shape(self, shape: Shape) -> Shape:
+        """Return the shape without the axis.
+
+        Raises:
+            ValueError: If it has no such axis of size 1.
+        """
+        if self.axis >= len(shape) or shape[self.axis] != 1:
+            raise ValueError(f"{list(shape)} has no axis {self.axis} of size 1")
+        return (*shape[: self.axis], *shape[self.axis + 1 :])
+
+    def inverse(self) -> Operation:
+        """Return what puts the axis back."""
+        return InsertAxis(self.axis)
+
+
 COPY: Operation = Copy()
 TRANSPOSE: Operation = Transpose()
 

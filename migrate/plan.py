@@ -13,11 +13,12 @@ from typing import Any
 from mindport.migrate.architecture import Architecture, Head
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.dialect import Dialect
-from mindport.migrate.entry import Action, Entry, Piece
+from mindport.migrate.entry import Entry, Piece
 from mindport.migrate.errors import PlanError
-from mindport.migrate.expected import expected_parameters, known_buffers, other_owner
-from mindport.migrate.misfits import advice_on, misfit
-from mindport.migrate.operations import Operation, Transpose
+from mindport.migrate.expected import expected_parameters
+from mindport.migrate.left_over import left_over, lose
+from mindport.migrate.misfits import advice_on, misfit, refuse_other_heads
+from mindport.migrate.operations import Operation
 from mindport.migrate.storage import (
     Recipe,
     Stored,
@@ -25,13 +26,14 @@ from mindport.migrate.storage import (
     stored_tensors,
     target_recipe,
 )
+from mindport.migrate.transfer import Transfer
 from mindport.migrate.vocabulary_rows import resize_vocabulary
 
 __all__ = ["Entry", "Piece", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Transfer):
     """What goes where.
 
     Attributes:
@@ -53,32 +55,34 @@ class Plan:
     vocabulary: int | None = None
 
     @property
-    def written(self) -> dict[str, TensorInfo]:
-        """Dtype and shape of each tensor that the target holds."""
+    def title(self) -> str:
+        """What is carried, in words."""
+        return f"{self.architecture.title} {self.head.class_name}"
+
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """``architecture``, ``head``, ``source_layout`` and ``target_layout``, for reports."""
         return {
-            e.target: TensorInfo(e.target_dtype, e.target_shape)
-            for e in self.entries
-            if e.action in ("ported", "generated")
+            "architecture": self.architecture.name,
+            "head": self.head.name,
+            "source_layout": self.source.name,
+            "target_layout": self.target.name,
         }
 
-    def totals(self) -> dict[str, int]:
-        """Return how many tensors met each fate."""
-        counts: dict[str, int] = dict.fromkeys(
-            ("ported", "tied", "dropped", "ignored", "generated"), 0
-        )
-        for entry in self.entries:
-            counts[entry.action] += 1
-        counts["source"] = len({name for e in self.entries for name in e.sources})
-        counts["transposed"] = sum(1 for e in self.entries if _transposed(e))
-        counts["cast"] = sum(
-            1 for e in self.entries if e.action == "ported" and e.dtype != e.target_dtype
-        )
-        return counts
+    @property
+    def framework(self) -> str:
+        """Whose files the target is kept in."""
+        return self.target.framework
 
-
-def _transposed(entry: Entry) -> bool:
-    done = [*entry.operations, *(op for piece in entry.pieces for op in piece.operations)]
-    return any(isinstance(operation, Transpose) for operation in done)
+    @property
+    def stated(self) -> dict[str, Any]:
+        """The fields that the target's config has otherwise than the source's."""
+        vocabulary = {} if self.vocabulary is None else {"vocab_size": self.vocabulary}
+        return {
+            **vocabulary,
+            "model_type": self.architecture.name,
+            "architectures": [self.head.class_name],
+        }
 
 
 def make_plan(
@@ -92,6 +96,7 @@ def make_plan(
     dtype: str | None = None,
     allow_missing: bool = False,
     allow_unexpected: bool = False,
+    allow_loss: bool = False,
     vocabulary: int | None = None,
 ) -> Plan:
     """Plan the port of one checkpoint.
@@ -106,14 +111,20 @@ def make_plan(
         dtype: Cast floating tensors to this type; None keeps each one's own.
         allow_missing: Give absent parameters their initial value instead of refusing.
         allow_unexpected: Leave unknown tensors behind instead of refusing.
+        allow_loss: Leave behind what the target has no place for instead of refusing.
         vocabulary: How many tokens the target shall have; None keeps the number.
 
     Raises:
-        PlanError: With every missing, unexpected, doubled and mis-shaped tensor.
+        PlanError: With every missing, unexpected, doubled, mis-shaped and lost tensor.
+        MindportError: If the target has no such architecture or head.
     """
+    refuse_other_heads(architecture, head, target)
     parameters = tuple(expected_parameters(architecture, head, config, source))
-    inward = tuple(stored_tensors(parameters, source, source.layout(architecture.name), config))
-    outward = stored_tensors(parameters, target, target.layout(architecture.name), config)
+    absent = target.layout(architecture.name).absent
+    inward = tuple(stored_tensors(parameters, source, architecture.name, config))
+    outward = stored_tensors(
+        [p for p in parameters if p.module not in absent], target, architecture.name, config
+    )
     left, problems = dict(available), list[str]()
     found = {
         tensor: _take(tensor, left, problems, config, missing_is_fine=allow_missing)
@@ -135,7 +146,11 @@ def make_plan(
             entries.append(_generated(tensor, shape, dtype))
         elif any(stored):
             problems.append(f"incomplete: not all is there that {tensor.names[0]} is made of")
-    entries.extend(_left_over(architecture, head, left, source, problems, allow_unexpected))
+    lost = [t for t in inward if t.members[0].module in absent]
+    gone = {t: f"{target.title}: {absent[t.members[0].module]}" for t in lost}
+    entries.extend(lose({name: (gone[t], info) for t in lost for name, info in found[t]},
+                        problems, allow_loss))  # fmt: skip
+    entries.extend(left_over(architecture, head, left, source, problems, allow_unexpected))
     if problems:
         raise PlanError(
             f"The checkpoint does not fit {architecture.title} with head {head.name!r} "
@@ -257,42 +272,4 @@ def _generated(tensor: Stored, shape: tuple[int, ...], dtype: str | None) -> Ent
         target_dtype=dtype or "float32",
         reason="absent in the source; given its initial value",
         kind=tensor.kind,
-    )
-
-
-def _left_over(
-    architecture: Architecture,
-    head: Head,
-    left: Mapping[str, TensorInfo],
-    source: Dialect,
-    problems: list[str],
-    allow_unexpected: bool,
-) -> list[Entry]:
-    buffers = known_buffers(architecture)
-    entries: list[Entry] = []
-    for name, info in left.items():
-        buffer = buffers.match(name)
-        other = other_owner(architecture, head, name, source)
-        if buffer is not None:
-            entries.append(_left_out("dropped", name, info, buffer.reason))
-        elif other is not None:
-            reason = f"part of the head {other.name!r}"
-            entries.append(_left_out("ignored", name, info, reason))
-        elif allow_unexpected:
-            entries.append(_left_out("ignored", name, info, "unknown, and allowed to be"))
-        else:
-            problems.append(f"unexpected: {name} {list(info.shape)}")
-    return entries
-
-
-def _left_out(action: Action, name: str, info: TensorInfo, reason: str) -> Entry:
-    return Entry(
-        action=action,
-        source=name,
-        target="",
-        shape=info.shape,
-        target_shape=(),
-        dtype=info.dtype,
-        target_dtype=info.dtype,
-        reason=reason,
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.checkpoints.formats import FORMATS
@@ -15,7 +13,8 @@ from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.convert import write_checkpoint
 from mindport.migrate.detect import choose_head, detect_dialect, refuse_other_architecture
-from mindport.migrate.dialect import DIALECTS
+from mindport.migrate.dialect import TORCH
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.errors import (
     ConfigError,
     DestinationError,
@@ -25,22 +24,15 @@ from mindport.migrate.errors import (
 from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan, make_plan
 from mindport.migrate.progress import Listener
+from mindport.migrate.transfer import Ready
 from mindport.migrate.vocabulary import check_vocabulary
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A checked plan with what it needs to be carried out.
-
-    Attributes:
-        plan: What goes where.
-        source: The open source.
-        config: The contents of the source's ``config.json``.
-    """
+class Prepared(Ready):
+    """The plan of a known architecture with what it needs to be carried out."""
 
     plan: Plan
-    source: Checkpoint
-    config: Mapping[str, Any]
 
 
 def prepare(
@@ -53,6 +45,7 @@ def prepare(
     dtype: str | None = None,
     allow_missing: bool = False,
     allow_unexpected: bool = False,
+    allow_loss: bool = False,
     options: Options | None = None,
     vocabulary: int | None = None,
 ) -> Prepared:
@@ -62,11 +55,12 @@ def prepare(
         source: A folder, a weights file, or a model's name in the Hugging Face cache or hub.
         architecture: A model type: ``gpt2``, ``bert`` …
         head: The head to port; None takes the config's, or what the tensors show.
-        to: ``torch`` or ``mindspore``; None takes the other one.
+        to: A name in ``DIALECTS``; None takes MindSpore's from torch's, torch's from another.
         config_file: The config, when it is not beside the weights.
         dtype: Cast floating tensors to ``float32``, ``float16`` or ``bfloat16``.
         allow_missing: Give absent parameters their initial value.
         allow_unexpected: Leave unknown tensors behind.
+        allow_loss: Leave behind what the target has no place for.
         options: How the plan will be carried out. With them, the layout may stay as it is if
             the dtype, the format or the number of files changes.
         vocabulary: How many tokens the target shall have: more are added, or the last left out.
@@ -91,7 +85,7 @@ def prepare(
     infos = checkpoint.reader.infos
     source_dialect = detect_dialect(infos)
     refuse_other_architecture(described, infos, source_dialect)
-    target_name = to or ("mindspore" if source_dialect.name == "torch" else "torch")
+    target_name = to or ("mindspore" if source_dialect is TORCH else "torch")
     if target_name not in DIALECTS:
         raise MindportError(
             f"There is no layout {target_name!r}.{did_you_mean(target_name, DIALECTS)}"
@@ -112,6 +106,7 @@ def prepare(
         dtype=dtype,
         allow_missing=allow_missing,
         allow_unexpected=allow_unexpected,
+        allow_loss=allow_loss,
         vocabulary=vocabulary,
     )
     return Prepared(plan, checkpoint, config)
@@ -151,7 +146,7 @@ def port(
 
 
 def carry_out(
-    prepared: Prepared,
+    prepared: Ready,
     destination: Path,
     options: Options,
     listener: Listener | None = None,
@@ -159,7 +154,7 @@ def carry_out(
     """Carry a prepared plan out.
 
     Args:
-        prepared: From :func:`prepare`.
+        prepared: What, checked.
         destination: The folder to make.
         options: How.
         listener: Hears how it goes on.
@@ -168,7 +163,7 @@ def carry_out(
         DestinationError: If the folder exists or cannot be written.
         CheckpointError: If a tensor is not fit to be ported.
     """
-    check_format(options.file_format, prepared.plan.target.name)
+    check_format(options.file_format, prepared.plan.framework)
     if destination.resolve() == prepared.source.folder.resolve():
         raise DestinationError(
             f"{destination} is the source itself.", "Name another folder; the source is kept."
@@ -183,19 +178,19 @@ def carry_out(
     )
 
 
-def check_format(name: str, layout: str) -> None:
-    """Raise unless a format exists and the framework of the layout reads it.
+def check_format(name: str, framework: str) -> None:
+    """Raise unless a format exists and the framework of the target reads it.
 
     Raises:
         MindportError: With the formats that there are.
     """
     if name not in FORMATS:
         raise MindportError(f"There is no format {name!r}.{did_you_mean(name, FORMATS)}")
-    if (name, layout) == ("ckpt", "torch"):
+    if (name, framework) == ("ckpt", "torch"):
         raise MindportError(
             "The ckpt format is MindSpore's; torch cannot read it.", "Leave out --format."
         )
-    if (name, layout) == ("torch", "mindspore"):
+    if (name, framework) == ("torch", "mindspore"):
         raise MindportError(
             "The torch format is PyTorch's; MindSpore cannot read it.",
             "Leave out --format, or take ckpt.",

@@ -11,7 +11,7 @@ from rich.table import Table
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
 from mindport.migrate.entry import Entry
 from mindport.migrate.options import Written
-from mindport.migrate.plan import Plan
+from mindport.migrate.transfer import Transfer
 from mindport.migrate.vocabulary_rows import CutVocabulary, PadVocabulary
 
 _STYLES = {
@@ -23,7 +23,7 @@ _STYLES = {
 }
 
 
-def migration_report(plan: Plan, written: Written | None) -> dict[str, Any]:
+def migration_report(plan: Transfer, written: Written | None) -> dict[str, Any]:
     """Return the report as JSON-ready data.
 
     Args:
@@ -32,24 +32,47 @@ def migration_report(plan: Plan, written: Written | None) -> dict[str, Any]:
     """
     return {
         "schema": 1,
-        "architecture": plan.architecture.name,
-        "head": plan.head.name,
-        "source_layout": plan.source.name,
-        "target_layout": plan.target.name,
+        **plan.labels,
         "written_to": str(written.folder) if written else None,
         **(written.to_dict() if written else {}),
-        "vocab_size": plan.vocabulary,
+        "vocab_size": plan.stated.get("vocab_size"),
         "totals": plan.totals(),
         "parameters": [entry.to_dict() for entry in plan.entries],
         "missing": [e.target for e in plan.entries if e.action == "generated"],
         "unexpected": [e.source for e in plan.entries if e.action == "ignored"],
+        "notes": list(plan.notes),
     }
 
 
-def print_plan(console: Console, plan: Plan) -> None:
+def print_report(console: Console, notes: Console, plan: Transfer, written: Written | None) -> None:
+    """Print what was, or would be, done, and what came of it.
+
+    Args:
+        console: For the report.
+        notes: For what should be looked at.
+        plan: What was to be done.
+        written: What came of it, or None for a dry run.
+    """
+    print_plan(console, plan)
+    console.print()
+    console.print(summary(plan), soft_wrap=True)
+    console.print(escape(outcome(written)), soft_wrap=True)
+    if written and written.overflows:
+        console.print(
+            f"{sum(written.overflows.values())} values of {len(written.overflows)} tensors became "
+            "infinite"
+        )
+    if any(e.action in ("ignored", "generated") for e in plan.entries):
+        notes.print("note: some tensors were ignored or generated; see the table")
+    for note in plan.notes:
+        notes.print(escape(f"note: {note}"))
+
+
+def print_plan(console: Console, plan: Transfer) -> None:
     """Print one row per tensor."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (f"{plan.source.name} (source)", f"{plan.target.name} (target)"):
+    labels = plan.labels
+    for column in (f"{labels['source_layout']} (source)", f"{labels['target_layout']} (target)"):
         table.add_column(column, overflow="fold")
     for column in ("shape", "layout", "dtype", "fate"):
         table.add_column(column, no_wrap=True)
@@ -73,7 +96,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     )
 
 
-def summary(plan: Plan) -> str:
+def summary(plan: Transfer) -> str:
     """Return the totals in one sentence."""
     totals = plan.totals()
     parts = [f"{totals['ported']} ported ({totals['transposed']} transposed)"]
@@ -86,11 +109,11 @@ def summary(plan: Plan) -> str:
     parts += [f"{totals[key]} {word}" for key, word in words.items() if totals[key]]
     if totals["cast"]:
         parts.append(f"{totals['cast']} cast")
-    if plan.vocabulary is not None:
+    if "vocab_size" in plan.stated:
         parts.append(_resized(plan))
     return (
-        f"{plan.architecture.title} {plan.head.class_name}, {plan.source.name} to "
-        f"{plan.target.name}: {totals['source']} tensors in, {', '.join(parts)}, 0 left over"
+        f"{plan.title}, {plan.labels['source_layout']} to {plan.labels['target_layout']}: "
+        f"{totals['source']} tensors in, {', '.join(parts)}, 0 left over"
     )
 
 
@@ -106,7 +129,7 @@ def outcome(written: Written | None) -> str:
     return f"wrote {written.folder}: {checked}"
 
 
-def _resized(plan: Plan) -> str:
+def _resized(plan: Transfer) -> str:
     done = [
         operation
         for entry in plan.entries

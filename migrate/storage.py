@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mindport.migrate.architecture import Kind
+from mindport.migrate.architecture import Kind, at_layer
 from mindport.migrate.dialect import Dialect
 from mindport.migrate.expected import Expected
 from mindport.migrate.joints import Split, TakePart
-from mindport.migrate.layout import Layout, Rule, placed
+from mindport.migrate.layout import Rule
 from mindport.migrate.operations import COPY, Joint, Operation
 
 Key = tuple[str, Kind, int | None]  # module, kind and layer of a parameter
@@ -84,39 +84,41 @@ def key_of(parameter: Expected) -> Key:
 
 
 def stored_tensors(
-    parameters: Sequence[Expected], dialect: Dialect, layout: Layout, config: Mapping[str, Any]
+    parameters: Sequence[Expected], dialect: Dialect, architecture: str, config: Mapping[str, Any]
 ) -> Iterator[Stored]:
     """Yield the tensors that a dialect stores parameters in, in their order.
 
     Args:
         parameters: Of a head.
         dialect: How it is spelled.
-        layout: Where the dialect keeps this architecture's modules.
+        architecture: Whose they are.
         config: The resolved config.
 
     Raises:
         ValueError: If a rule fuses what the head does not have together, or what cannot be fused.
     """
+    layout = dialect.layout(architecture)
     by_key = {key_of(parameter): parameter for parameter in parameters}
     for parameter in parameters:
         module, kind, layer = key_of(parameter)
         operation = dialect.operation(parameter.parameter)
         rule = layout.rule_of(module)
+        operation = rule.lay_out(kind, operation) if rule else operation
         split = rule.split(kind, config) if rule else None
         if rule is None or split is None:
-            names = _names(layout.places(module)[0], parameter, dialect, layout)
+            names = _names(parameter, dialect, architecture)
             shape = operation.shape(parameter.torch_shape)
             shared = parameter.shared_names
             yield Stored(names, shape, (parameter,), operation, shared_names=shared)
         elif len(rule.stored) > 1:
             shapes = split.shape(parameter.torch_shape)
-            for number, (place, shape) in enumerate(zip(rule.stored, shapes, strict=True)):
-                names = _names(place, parameter, dialect, layout)
+            for number, shape in enumerate(shapes):
+                names = _names(parameter, dialect, architecture, number)
                 yield Stored(names, operation.shape(shape), (parameter,), operation, split, number)
         elif module == rule.modules[0]:
             members = _members(rule, by_key, kind, layer)
             whole = split.inverse().shape([member.torch_shape for member in members])
-            names = _names(rule.stored[0], parameter, dialect, layout)
+            names = _names(parameter, dialect, architecture)
             yield Stored(names, operation.shape(whole), members, operation, split)
 
 
@@ -129,16 +131,16 @@ def _members(
     return tuple(by_key[module, kind, layer] for module in rule.modules)
 
 
-def _names(place: str, parameter: Expected, dialect: Dialect, layout: Layout) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(
-            name
-            for prefix in parameter.prefixes
-            for name in dialect.spellings(
-                placed(layout.below(prefix), place, parameter.layer), parameter.parameter.kind
-            )
-        )
+def _names(
+    parameter: Expected, dialect: Dialect, architecture: str, part: int = 0
+) -> tuple[str, ...]:
+    module, kind, layer = key_of(parameter)
+    patterns = (
+        name
+        for prefix in parameter.prefixes
+        for name in dialect.stored_names(architecture, module, kind, prefix, part)
     )
+    return tuple(dict.fromkeys(at_layer(name, layer) for name in patterns))
 
 
 def parameter_recipes(stored: Sequence[Stored]) -> dict[Key, Recipe]:

@@ -19,7 +19,8 @@ from mindport.migrate.checkpoints.safetensors import safetensors_layout
 from mindport.migrate.checkpoints.tensors import TensorInfo
 from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.detect import choose_head, detect_dialect, holds_embeddings
-from mindport.migrate.dialect import DIALECTS, TORCH
+from mindport.migrate.dialect import TORCH
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.errors import CheckpointError, ConfigError, MindportError, did_you_mean
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.manifest import changed_files, read_manifest, sha256_of

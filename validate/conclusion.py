@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mindport.migrate.architectures import load_architecture
-from mindport.migrate.dialect import DIALECTS, TORCH
+from mindport.migrate.dialect import TORCH
+from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.errors import MindportError
 from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import Prepared

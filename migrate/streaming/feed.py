@@ -11,10 +11,10 @@ from mindport.migrate.entry import Entry
 from mindport.migrate.errors import CheckpointError
 from mindport.migrate.initial import initial_values
 from mindport.migrate.operations import TRANSPOSE
-from mindport.migrate.plan import Plan
 from mindport.migrate.streaming.buffers import Pool
 from mindport.migrate.streaming.transpose import Transposer
 from mindport.migrate.streaming.weights import CHUNK, Piece, Weights
+from mindport.migrate.transfer import Transfer
 
 STRIPE = 4 << 20
 """Bytes of a transposed matrix that are made at once."""
@@ -32,7 +32,7 @@ class Feed:
         overflows: How many values of a tensor of the target became infinite, where any did.
     """
 
-    def __init__(self, plan: Plan, weights: Weights, *, allow_overflow: bool = False) -> None:
+    def __init__(self, plan: Transfer, weights: Weights, *, allow_overflow: bool = False) -> None:
         self.overflows: dict[str, int] = {}
         self._plan, self._weights, self._allow = plan, weights, allow_overflow
         self._entries = {e.target: e for e in plan.entries if e.action in ("ported", "generated")}
