@@ -58,7 +58,7 @@ def write_checkpoint(
     form = FORMATS[options.file_format]
     parts = divide(_in_order(plan, source), form, target_metadata(plan), options.max_shard_bytes)
     identity = _identify(plan, source, config, options)
-    if was_published(destination, identity):
+    if was_published(destination, identity) or _is_there(plan, source, destination, options):
         shutil.rmtree(work_folder_of(destination), ignore_errors=True)
         listener.notice(f"{destination} was whole already when the last run was killed")
         return _recall(destination)
@@ -227,6 +227,23 @@ def _identify(
         "files": {str(path.resolve()): identity for path, identity in identities.items()},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_there(plan: Transfer, source: Checkpoint, destination: Path, options: Options) -> bool:
+    """Return whether a process was killed when all was done but removing its folder's last bits.
+
+    The journal is gone then, so the destination's own manifest must say that it is this port.
+    """
+    if options.force or not (destination.is_dir() and work_folder_of(destination).is_dir()):
+        return False
+    try:
+        manifest = read_manifest(destination / "manifest.json")
+        entries, sources = manifest["parameters"], manifest["source"]["files"]
+    except (CheckpointError, KeyError, TypeError):
+        return False
+    return entries == [entry.to_dict() for entry in plan.entries] and sources == {
+        path.name: sha256_of(path) for path in source.reader.files
+    }
 
 
 def _recall(folder: Path) -> Written:

@@ -311,6 +311,20 @@ class TestResume:
         ):
             carry_out(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms", Options())
 
+    def test_killed_while_it_tidied_it_is_there(self, checkpoint, tmp_path):
+        source, destination = checkpoint("gpt2", "lm"), tmp_path / "ms"
+        repack(source, "gpt2", destination, "mindspore")
+        wanted, work = hashes_of(destination), work_folder_of(destination)
+        work.mkdir()  # the journal goes before the folder
+        assert repack(source, "gpt2", destination, "mindspore") == destination
+        assert hashes_of(destination) == wanted
+        assert not work.exists()
+        work.mkdir()  # what another source gave is not this port
+        other = repack(source, "gpt2", tmp_path / "half", "mindspore", dtype="float16")
+        destination.joinpath("manifest.json").write_text((other / "manifest.json").read_text())
+        with pytest.raises(DestinationError, match="exists already"):
+            repack(source, "gpt2", destination, "mindspore")
+
     def test_a_fault_of_the_source_leaves_nothing(self, edited, tmp_path):
         def poison(tensors):
             tensors["transformer.wte.weight"][-1, -1] = np.nan
