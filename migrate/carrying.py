@@ -14,9 +14,9 @@ from mindport.migrate.console import err, out, write_report
 from mindport.migrate.errors import MindportError, PlanError
 from mindport.migrate.options import Options
 from mindport.migrate.porting import carry_out, check_format
-from mindport.migrate.progress import JsonLines, listen
 from mindport.migrate.report import migration_report, print_report
 from mindport.migrate.streaming.parts import parse_size
+from mindport.migrate.telling import JsonLines, listen
 from mindport.migrate.transfer import Ready
 
 _PATH = click.Path(path_type=Path)

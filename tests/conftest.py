@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.validate.checkpoints import ReferenceChoice, random_checkpoint
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("mindport", deadline=None)
+settings.load_profile("mindport")
 
 HEADS = [(name, head) for name in architecture_names() for head in load_architecture(name).heads]
 

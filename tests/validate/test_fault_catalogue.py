@@ -180,7 +180,7 @@ def test_shows_first_where_it_says(ported, seen, tmp_path, fault, name):
     first = next((tap for tap in order if differences[tap] != 0), None)
     assert first == expected, {tap: value for tap, value in differences.items() if value}
     assert differences[expected] > NOISE
-    outputs = [tap.name for tap in right.head.taps if tap.output]
+    outputs = [tap.name for tap in right.head.taps if tap.output] or order[-1:]
     assert max(differences[tap] for tap in outputs) > NOISE
     assert all(np.isfinite(tap).all() for tap in taps.values())
     outcome = tuple(hash_array(taps[tap]) for tap in outputs)

@@ -245,7 +245,10 @@ def test_orders_that_cannot_be_met(reference, tmp_path, argv, said):
     [
         (("--candidate-capture", "REFERENCE"), "was recorded as a reference"),
         (("--reference-capture", "CANDIDATE"), "was recorded as a candidate"),
-        (("--reference-capture", "REFERENCE", "--dtype", "float16"), "Add --dtype float32"),
+        (
+            ("--reference-capture", "REFERENCE", "--dtype", "float16"),
+            "Add --reference-dtype float32",
+        ),
         (("--reference-capture", "REFERENCE", "--atol", "-1"), "at least 0"),
         (("--reference-capture", "REFERENCE", "--batch", "3"), "--batch is settled"),
         (("--reference-capture", "REFERENCE", "--emulate", "ascend-fp16"), "both sides in one run"),
