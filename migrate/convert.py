@@ -241,9 +241,8 @@ def _is_there(plan: Transfer, source: Checkpoint, destination: Path, options: Op
         entries, sources = manifest["parameters"], manifest["source"]["files"]
     except (CheckpointError, KeyError, TypeError):
         return False
-    return entries == [entry.to_dict() for entry in plan.entries] and sources == {
-        path.name: sha256_of(path) for path in source.reader.files
-    }
+    hashes = {path.name: sha256_of(path) for path in source.reader.files}
+    return bool([entry.to_dict() for entry in plan.entries] == entries and hashes == sources)
 
 
 def _recall(folder: Path) -> Written:
