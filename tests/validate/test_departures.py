@@ -25,6 +25,7 @@ from mindport.validate.formula.jumps import jump_variance
 from mindport.validate.formula.operations import evaluate
 from mindport.validate.formula.recompute import recompute
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
+from mindport.validate.inputs import describe_inputs
 from mindport.validate.judge import Evidence, judge
 from mindport.validate.tolerance import choose_policy
 from tests.validate.conftest import SCHEMA
@@ -126,7 +127,8 @@ def judged(net, reference, tmp_path):
         causes = diagnose(results, candidate, network.steps, platform or network.setting, "float32")
         verdict = judge(
             Evidence(
-                case=net.case, inputs={}, reference=reference, candidate=candidate, left_behind=(),
+                case=net.case, inputs=describe_inputs(net.inputs),
+                reference=reference, candidate=candidate, left_behind=(),
                 taps=results, diagnosis=causes, gradients=None, policy=POLICY, prompt_task="",
                 prompts=None, checkpoint={"reference": "a", "candidate": "b"}, notices=(),
                 accepted=findings,
