@@ -60,6 +60,14 @@ def refusing(tmp_path, *names):
     return {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{inherited}"}
 
 
+def share_packages(environment: Path) -> None:
+    """Show an environment the packages of this one, the editable ones (``.pth`` files) too."""
+    folders = [p for p in sys.path if p and Path(p).is_dir()]
+    (own,) = environment.glob("lib/python3*/site-packages")
+    lines = [f"import site; site.addsitedir({folder!r})" for folder in folders]
+    (own / "shared.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def test_a_candidate_is_recorded_where_there_is_no_torch(reference, tmp_path):
     out = tmp_path / "capture"
     done = subprocess.run(
@@ -141,12 +149,11 @@ def test_the_advice_for_a_device_that_is_elsewhere_can_be_followed(tmp_path):
     ]  # fmt: skip
 
     here, there = tmp_path / "here", tmp_path / "there"
-    venv.create(there / "venv", with_pip=False)  # its packages are what the variables say
+    venv.create(there / "venv", with_pip=False)
     (there / "work").mkdir()
     here.mkdir()
-    packages = [p for p in sys.path if p and Path(p).is_dir()]
+    share_packages(there / "venv")
     lacking = refusing(there, "torch", "transformers")
-    lacking["PYTHONPATH"] = os.pathsep.join([lacking["PYTHONPATH"], *packages])
 
     def follow(command, folder, python, env=None, device=None):
         program, *words = command.split()
