@@ -17,7 +17,7 @@ from mindport.migrate.porting import Prepared
 from mindport.prompts import Plan, PromptParity
 from mindport.validate.backend import load_backend
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case
+from mindport.validate.case import SettledCase
 from mindport.validate.compare import compare_captures
 from mindport.validate.departures.known import Departure, find_departures
 from mindport.validate.departures.recognition import Finding, recognise, with_departures
@@ -72,7 +72,7 @@ class Subject:
         accept: Names of departures of the candidate's platform that are accepted.
     """
 
-    case: Case
+    case: SettledCase
     inputs: Mapping[str, np.ndarray]
     plan: Plan | None
     config: Mapping[str, Any]

@@ -36,8 +36,8 @@ from mindport.validate.backend import (
 )
 from mindport.validate.capture import CaptureManifest, save_capture
 from mindport.validate.case import (
-    Case,
     Run,
+    SettledCase,
     hash_arrays,
     load_case,
     load_targets,
@@ -184,7 +184,10 @@ def _gradients(
 
 
 def _oracle(
-    session: Session, case: Case, inputs: Mapping[str, np.ndarray], taps: Mapping[str, np.ndarray]
+    session: Session,
+    case: SettledCase,
+    inputs: Mapping[str, np.ndarray],
+    taps: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
     if not isinstance(session, ReferenceSession):
         raise EnvironmentUnavailableError("This backend has no float64 oracle.")

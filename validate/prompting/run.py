@@ -26,7 +26,7 @@ from mindport.prompts.render import render_prompt
 from mindport.prompts.samples import sample_lines
 from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case, Run, prompts_folder, save_case
+from mindport.validate.case import Run, SettledCase, prompts_folder, save_case
 from mindport.validate.checkpoints import EMBEDDED, candidate_folder
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.prompting.asking import Question, draw, plan_prompts
@@ -197,7 +197,7 @@ def _prepare(request: PromptRequest, work: Path) -> _Ready:
     prepared = prepare_reference(architecture, choice, work).prepared
     plan = plan_prompts(request.question, prepared)
     candidate = candidate_folder(prepared, None, load_backend(request.backend).DIALECT, work)
-    case = Case(
+    case = SettledCase(
         architecture=architecture.name,
         head=prepared.plan.head.name,
         seed=request.question.seed,
