@@ -10,7 +10,6 @@ from mindport.prompts import PromptParity
 from mindport.validate.backend import LoadReport
 from mindport.validate.capture import Capture
 from mindport.validate.case import FUSED, SDPA, SettledCase, tap_kinds
-from mindport.validate.compare import first_fault
 from mindport.validate.departures.recognition import Finding
 from mindport.validate.departures.telling import (
     accepted_notices,
@@ -23,6 +22,7 @@ from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
 from mindport.validate.pairs.facts import first_nonfinite
+from mindport.validate.tap_results import first_fault
 from mindport.validate.tolerance import TolerancePolicy
 from mindport.validate.verdict import Diagnosis, Status, TapResult, Verdict
 

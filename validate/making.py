@@ -32,8 +32,6 @@ def make_case(
     if request.inputs is not None:
         inputs = read_inputs(request.inputs, architecture, head, config, prepared.source.folder)
     else:
-        if request.batch < 1 or (request.length is not None and request.length < 1):
-            raise MindportError("--batch and --length must be at least 1.")
         length = request.length or min(DEFAULT_LENGTH, longest_sequence(architecture, config))
         inputs = make_inputs(
             architecture, head, config, batch=request.batch, length=length, seed=request.seed

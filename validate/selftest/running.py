@@ -16,13 +16,13 @@ from mindport.migrate.porting import Prepared, port, prepare
 from mindport.validate.capture import Capture
 from mindport.validate.case import Run, SettledCase, hash_arrays, save_case
 from mindport.validate.checkpoints import ReferenceChoice, reference_folder
-from mindport.validate.compare import compare_captures, first_fault
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.faults import apply_weight_fault
 from mindport.validate.inputs import make_inputs
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.network import Network, describe_network
 from mindport.validate.selftest.trials import Stage, Trial
+from mindport.validate.tap_results import compare_captures, first_fault
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Diagnosis, TapResult
 
