@@ -11,7 +11,7 @@ from mindport.migrate.errors import EnvironmentUnavailableError
 from mindport.migrate.progress import OnProgress
 from mindport.validate.api import validate
 from mindport.validate.diagnose.causes import CAUSES
-from mindport.validate.report.summary import figure, identity_line, policy_line, share
+from mindport.validate.report.summary import figure, identity_line, policy_line
 from mindport.validate.request import Case
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -33,6 +33,9 @@ class ParityError(AssertionError):
     def __init__(self, verdict: Verdict, report: Path | None = None) -> None:
         super().__init__(explain(verdict, report))
         self.verdict = verdict
+
+
+ParityError.__module__ = "mindport.validate"  # as a user knows it, in every traceback
 
 
 def assert_parity(
@@ -75,16 +78,30 @@ def explain(verdict: Verdict, report: Path | None = None) -> str:
         verdict: The verdict.
         report: What can be looked at for more, or None.
     """
-    lines = [f"{verdict.architecture} {verdict.head}: {verdict.verdict}: {verdict.headline}"]
+    lines = [f"{verdict.architecture} {verdict.head}: {verdict.verdict}: {_in_short(verdict)}"]
     lines += [f"  {what:{_WIDTH}} {said}" for what, said in _facts(verdict)]
     if report is not None:
         lines.append(f"  {'report':{_WIDTH}} {report}")
     return "\n".join(lines)
 
 
+def _in_short(verdict: Verdict) -> str:
+    """Return what the first line says, of which pytest's summary shows the beginning."""
+    tap = verdict.first_faulty
+    if tap is None:
+        return verdict.headline
+    said = [tap.name, *([verdict.cause] if verdict.cause else []), *_excess(tap)]
+    return ", ".join(said)
+
+
+def _excess(tap: TapResult) -> list[str]:
+    return [] if tap.used is None else [f"{figure(tap.used)} times what is allowed"]
+
+
 def _facts(verdict: Verdict) -> Iterator[tuple[str, str]]:
     tap, cause = verdict.first_faulty, verdict.first_diagnosis
     if tap is not None:
+        yield "verdict", verdict.headline
         wrong = sum(not t.ok for t in verdict.taps)
         yield "first faulty tap", f"{tap.name} ({wrong} of {len(verdict.taps)} taps are off)"
         if cause is not None:
@@ -102,8 +119,8 @@ def _facts(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _figures(tap: TapResult) -> Iterator[tuple[str, str]]:
-    if tap.used is not None:
-        yield "excess", f"{share(tap.used)} of what is allowed is used"
+    for excess in _excess(tap):
+        yield "excess", excess
     view = tap.isolated or tap.accumulated
     if view is not None:
         found = view.candidate
