@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from mindport.migrate.errors import (
     EnvironmentUnavailableError,
 )
 from mindport.migrate.porting import Prepared
+from mindport.migrate.progress import OnProgress
 from mindport.prompts import Plan, PromptTokenizer, Scores, load_task, score_rows
 from mindport.prompts.metrics import classification_metrics
 from mindport.prompts.render import render_prompt
@@ -32,9 +33,9 @@ from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.prompting.asking import Question, draw, plan_prompts
 from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
+from mindport.validate.stages import PREPARING, RUN, WRITING, Stages
 
 SCHEMA = 1
-Stage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,13 @@ def _check_rows(plan: Plan, rows: np.ndarray) -> None:
 
 
 def run_prompts(
-    requests: Sequence[tuple[PromptRequest, Path]],
-    stage: Stage = lambda _: None,
+    asked: Sequence[tuple[PromptRequest, str | Path]], on_progress: OnProgress | None = None
 ) -> list[PromptRun]:
     """Ask models, and write a folder for each; runs of one interpreter share a process.
 
     Args:
-        requests: What is asked for, and the folder to make.
-        stage: Told what is being done, in a few words.
+        asked: The requests, each with the folder to make.
+        on_progress: Called with a :class:`Progress` whenever there is news.
 
     Returns:
         One run for each request, in order.
@@ -140,6 +140,8 @@ def run_prompts(
         MindportError: If a request or its files are not usable, or a folder exists.
         EnvironmentUnavailableError: If a worker could not run.
     """
+    requests = [(request, Path(folder)) for request, folder in asked]
+    stage = Stages(on_progress, PREPARING, RUN, WRITING)
     for request, folder in requests:
         check_choices(request.backend, request.mode)
         _check_destination(folder)
@@ -174,10 +176,12 @@ def run_prompts(
                     )
                 done[number] = outcome
         stage("scores")
-        return [
+        published = [
             _publish(request, prepared[number], done[number], folder)
             for number, (request, folder) in enumerate(requests)
         ]
+        stage.end()
+        return published
 
 
 @dataclass(frozen=True)
