@@ -8,7 +8,7 @@ from typing import Any
 
 from mindport.migrate.architectures import architecture_names
 from mindport.migrate.errors import MindportError, did_you_mean
-from mindport.validate.acceptance.task import BACKENDS, CAPTURES, VERDICTS
+from mindport.validate.acceptance.task import BACKENDS, CAPTURES, PROCESSOR, VERDICTS, WALL
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.devices import parse_device
@@ -119,7 +119,7 @@ TABLES: Mapping[str, Mapping[str, Check]] = {
     },
     "prompts": {"tasks": several(text), "limit": count(1), "shots": count(0)},
     "gradients": {"check": switch},
-    "performance": {"max_ratio": number, "rounds": count(3)},
+    "performance": {"max_ratio": number, "rounds": count(3), "clock": word(WALL, PROCESSOR)},
     "show": {"every_tap": switch, "operations": switch, "max_used": number},
     "cell": {
         "head": text,

@@ -38,6 +38,7 @@ table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 .grid td, .grid th { white-space: nowrap; }
+.box th { overflow-wrap: normal; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
 dt { color: var(--ink-soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 560px) { dl { grid-template-columns: 1fr; } }
@@ -72,8 +73,9 @@ def render_page(content: Mapping[str, Any], files: Collection[str]) -> str:
 
 def _head(content: Mapping[str, Any]) -> Iterator[str]:
     tone = _TONES[content["status"]]
-    yield f'<section class="box {tone}"><h1><span class="badge">{escape(content["outcome"])}'
-    yield f"</span> {escape(content['name'])}</h1><p>{escape(content['headline'])}</p>"
+    badge = f'<span class="badge">{escape(content["outcome"])}</span>'
+    yield f'<section class="box {tone}"><h1>{badge} {escape(content["name"])}</h1>'
+    yield f"<p>{escape(content['headline'])}</p>"
     if content["signed_off"]:
         signed = content["signed_off"]
         yield f"<p>{escape(signed['statement'])}<br>Signed-off-by: {escape(signed['by'])}</p>"

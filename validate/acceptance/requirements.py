@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mindport.validate.acceptance.task import OWN, Cell, Task
-from mindport.validate.acceptance.timing import SIDES, ratio_of, spread_of
+from mindport.validate.acceptance.task import OWN, Cell, Performance, Task
+from mindport.validate.acceptance.timing import SIDES, ratios_of
 from mindport.validate.devices import parse_device
 from mindport.validate.provenance import command_of
 from mindport.validate.verdict import Verdict
@@ -66,21 +66,25 @@ def check_cell(
     for what, ok, said in _shown(task, cell, verdict) if ran else ():
         checks.append(Check(what, "pass" if ok else "fail", said))
     if cell.performance and task.performance:
-        checks.append(_performance(task.performance.max_ratio, task.performance.rounds, cell,
-                                   verdict, timing))  # fmt: skip
+        checks.append(_performance(task.performance, cell, verdict, timing))
     return checks
 
 
 def mistaken(task: Task, cell: Cell, verdict: Verdict) -> str:
     """Return in what a verdict is not one of this cell; empty if it is."""
-    wanted = {"architecture": task.architecture, "head": cell.head}
-    found = {name: getattr(verdict, name) for name in wanted}
+    wanted: dict[str, Any] = {"architecture": task.architecture, "head": cell.head}
+    found: dict[str, Any] = {name: getattr(verdict, name) for name in wanted}
     candidate = verdict.identity.get("candidate")
     if candidate:
         backend = "cell" if cell.backend == OWN else cell.backend
         wanted |= {"backend": backend, "device": parse_device(cell.device).kind,
                    "mode": cell.mode, "dtype": cell.dtype}  # fmt: skip
         found |= {name: candidate[name] for name in ("backend", "device", "mode", "dtype")}
+        request = task.request(cell, resolved=False)
+        if request.inputs is None:
+            wanted["batch"], found["batch"] = request.batch, verdict.inputs["batch"]
+            if request.length is not None:
+                wanted["length"], found["length"] = request.length, verdict.inputs["length"]
         asked = verdict.prompts["task"] if verdict.prompts else ""
         if bool(asked) != bool(cell.prompts):
             return f"the verdict's prompts are {asked or 'none'}, the cell's " + (
@@ -131,7 +135,7 @@ def _in_block(name: str) -> bool:
 
 
 def _performance(
-    allowed: float, rounds: int, cell: Cell, verdict: Verdict, timing: Mapping[str, Any] | None
+    floor: Performance, cell: Cell, verdict: Verdict, timing: Mapping[str, Any] | None
 ) -> Check:
     what = "performance"
     if cell.capture:
@@ -147,11 +151,11 @@ def _performance(
         keys = ("backend", "framework", "version", "device", "dtype", "mode")
         if ran and any(ran[key] != timed[key] for key in keys):
             return Check(what, "fail", f"what was timed is not the {side} that was judged")
-        if len(timing["seconds"][side]) != rounds:
-            return Check(what, "fail", f"the {side} was not timed {rounds} times, as asked")
-    ratio, (least, most) = ratio_of(timing), spread_of(timing)
+        if len(timing["seconds"][side]) != floor.rounds:
+            return Check(what, "fail", f"the {side} was not timed {floor.rounds} times, as asked")
+    ratio, least, most = ratios_of(timing, floor.clock)
     said = (
-        f"{ratio:.2f} times the reference's time ({least:.2f} to {most:.2f} in {rounds} rounds), "
-        f"allowed {allowed:g}"
+        f"{ratio:.2f} times the reference's {floor.clock} time ({least:.2f} to {most:.2f} in "
+        f"{floor.rounds} rounds), allowed {floor.max_ratio:g}"
     )
-    return Check(what, "pass" if ratio <= allowed else "fail", said)
+    return Check(what, "pass" if ratio <= floor.max_ratio else "fail", said)

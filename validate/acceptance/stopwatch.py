@@ -1,7 +1,8 @@
 """One side that is timed: a run in, a forward for every line of the standard input.
 
 ``python -m mindport.validate.acceptance.stopwatch RUN.json`` says ``{"ready": identity}`` or
-``{"failed": message, "hint": hint}`` in its first line, then ``{"seconds": s}`` for every forward.
+``{"failed": message, "hint": hint}`` in its first line, then
+``{"wall": s, "processor": s}`` for every forward.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def main(run_file: str) -> int:
         return error.exit_code
     print(json.dumps({"ready": asdict(session.identity)}), file=answers)
     for _ in sys.stdin:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         session.forward(inputs)
-        print(json.dumps({"seconds": time.perf_counter() - started}), file=answers)
+        took = {"wall": time.perf_counter() - started, "processor": time.process_time() - used}
+        print(json.dumps(took), file=answers)
     return 0
 
 

@@ -26,8 +26,8 @@ from mindport.validate.acceptance.folder import (
     read_json,
 )
 from mindport.validate.acceptance.requirements import Check, Status, check_cell, worst
-from mindport.validate.acceptance.task import AXES, Cell, Task
-from mindport.validate.acceptance.timing import ratio_of
+from mindport.validate.acceptance.task import AXES, Cell, Performance, Task
+from mindport.validate.acceptance.timing import ratios_of
 from mindport.validate.report.stored import read_verdict
 from mindport.validate.report.summary import fullest_tap, identity_line
 from mindport.validate.verdict import Verdict
@@ -146,7 +146,7 @@ class Summary:
             "headline": self.headline,
             "architecture": self.task.architecture,
             "task": {"file": TASK, "sha256": self.task_sha256},
-            "cells": [_cell(result) for result in self.results],
+            "cells": [_cell(result, self.task.performance) for result in self.results],
             "left_out": [
                 {"name": cell.name, "reason": cell.left_out} for cell in self.left_out
             ],
@@ -157,7 +157,13 @@ class Summary:
         }  # fmt: skip
 
 
-def _cell(result: Result) -> dict[str, Any]:
+def _ratio(result: Result, floor: Performance | None) -> float | None:
+    if floor is None or result.timing is None or "seconds" not in result.timing:
+        return None
+    return ratios_of(result.timing, floor.clock)[0]
+
+
+def _cell(result: Result, floor: Performance | None) -> dict[str, Any]:
     cell, verdict = result.cell, result.verdict
     fullest = fullest_tap(verdict)
     return {
@@ -170,7 +176,7 @@ def _cell(result: Result) -> dict[str, Any]:
         "verdict": {"status": verdict.verdict, "sha256": result.sha256, "at": verdict.made["at"]},
         "ran": {side: identity_line(identity) for side, identity in verdict.identity.items()},
         "most_used": {"tap": fullest.name, "share": fullest.used} if fullest else None,
-        "ratio": ratio_of(result.timing) if result.timing and "seconds" in result.timing else None,
+        "ratio": _ratio(result, floor),
         "checkpoints": {
             side: dict(found["files"]) for side, found in verdict.checkpoint.items()
         },
@@ -221,7 +227,7 @@ def read_result(task: Task, cell: Cell, folder: Path) -> Result:
         checks = tuple(check_cell(task, cell, verdict, timing))
         note = read_json(place / CELL)
         result = Result(cell, verdict, checks, timing, note, sha256_of(place / VERDICT))
-        _cell(result)
+        _cell(result, task.performance)
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise MindportError(
             f"The cell {cell.name} is damaged: {type(error).__name__} at {error}."

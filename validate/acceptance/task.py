@@ -20,6 +20,9 @@ BACKENDS = ("mindspore", "mindnlp", OWN)
 Keep = Literal["captures", "verdicts"]
 CAPTURES: Keep = "captures"
 VERDICTS: Keep = "verdicts"
+Clock = Literal["wall", "processor"]
+WALL: Clock = "wall"
+PROCESSOR: Clock = "processor"
 AXES = ("head", "backend", "device", "mode", "dtype", "prompts")
 
 
@@ -30,10 +33,13 @@ class Performance:
     Attributes:
         max_ratio: Median of candidate / reference of the rounds, at most.
         rounds: How many forwards of each side are timed, in turn.
+        clock: ``wall``, or ``processor``: seconds of all threads, which a busy machine changes
+            little; of work on a CPU alone.
     """
 
     max_ratio: float
     rounds: int = 7
+    clock: Clock = WALL
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,13 @@ class Task:
             raise MindportError(
                 f"{cell.name}: performance = true, and there is no floor.",
                 "Add [performance] with max_ratio.",
+            )
+        processor = self.performance is not None and self.performance.clock == PROCESSOR
+        if cell.performance and processor and cell.device != "CPU":
+            raise MindportError(
+                f"{cell.name}: the processor's clock does not see what {cell.device} does.",
+                f'Add [[cell]] with device = "{cell.device}" and performance = false, or take '
+                'clock = "wall".',
             )
 
     def request(self, cell: Cell, *, resolved: bool = True) -> Request:

@@ -20,7 +20,7 @@ from typing import Any
 
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.errors import EnvironmentUnavailableError
-from mindport.validate.acceptance.task import Performance
+from mindport.validate.acceptance.task import Clock, Performance
 from mindport.validate.backend import load_backend
 from mindport.validate.case import Run, load_case, save_case
 from mindport.validate.checkpoints import candidate_folder
@@ -63,7 +63,7 @@ def measure(request: Request, floor: Performance, work: Path) -> dict[str, Any]:
             python = find_python(None, run.backend)
             sides[side] = _Side(Job(side, (run,), python, work), request.timeout)
         identities = {side: process.ready() for side, process in sides.items()}
-        seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+        seconds: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
         for number in range(floor.rounds):
             # Who goes first alternates: what the first leaves in the caches is no one's gain.
             for side in SIDES if number % 2 == 0 else reversed(SIDES):
@@ -76,18 +76,12 @@ def measure(request: Request, floor: Performance, work: Path) -> dict[str, Any]:
     return {"schema": SCHEMA, "identity": identities, "seconds": seconds, "cores": os.cpu_count()}
 
 
-def ratio_of(timing: Mapping[str, Any]) -> float:
-    """Return the median over the rounds of candidate / reference."""
+def ratios_of(timing: Mapping[str, Any], clock: Clock) -> tuple[float, float, float]:
+    """Return candidate / reference of the rounds: the median, the least and the greatest."""
     seconds = timing["seconds"]
     pairs = zip(seconds["candidate"], seconds["reference"], strict=True)
-    return float(statistics.median(mine / other for mine, other in pairs))
-
-
-def spread_of(timing: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the least and the greatest ratio of a round."""
-    seconds = timing["seconds"]
-    each = [m / o for m, o in zip(seconds["candidate"], seconds["reference"], strict=True)]
-    return min(each), max(each)
+    each = [mine[clock] / other[clock] for mine, other in pairs]
+    return float(statistics.median(each)), min(each), max(each)
 
 
 def _prepare(request: Request, work: Path) -> dict[str, Run]:
@@ -146,8 +140,8 @@ class _Side:
         found: dict[str, Any] = said["ready"]
         return found
 
-    def forward(self) -> float:
-        """Run once and return the seconds that it took."""
+    def forward(self) -> dict[str, float]:
+        """Run once and return the seconds that it took, by clock."""
         if self._process.stdin is None:
             raise AssertionError("it was opened")
         try:
@@ -155,7 +149,7 @@ class _Side:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._gone("ended") from None
-        return float(self._read()["seconds"])
+        return {clock: float(value) for clock, value in self._read().items()}
 
     def _read(self) -> dict[str, Any]:
         if self._process.stdout is None:

@@ -26,6 +26,7 @@ from mindport.validate.acceptance.folder import (
 from mindport.validate.acceptance.publishing import render_forms
 from mindport.validate.acceptance.reading import read_task
 from mindport.validate.acceptance.references import reference_name
+from mindport.validate.acceptance.requirements import mistaken
 from mindport.validate.acceptance.running import yardstick
 from mindport.validate.acceptance.summary import (
     Made,
@@ -151,6 +152,9 @@ def _cell(task: Task, result: Result, place: Path, code: str) -> Iterator[str]:
     asked = asked_of(task, cell)
     if note.get("asked") != asked or prints.get("task") != digest_of(asked):
         yield "it was run for another task, or for another cell of it"
+    # A run refuses to make such a one; a side that was recorded elsewhere fails for it, openly.
+    if not cell.capture and (wrong := mistaken(task, cell, verdict)):
+        yield f"verdict.json is none of this cell: {wrong}"
     if prints.get("code") != code:
         yield "it was run by another code of mindport than the summary's"
     loaded = verdict.checkpoint.get("reference", {}).get("files", {})
