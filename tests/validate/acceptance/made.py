@@ -7,12 +7,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mindport.migrate.manifest import sha256_of
 from mindport.validate.acceptance import fingerprint, references, running
 from mindport.validate.acceptance.running import accept
 from mindport.validate.formula.operations import evaluate
 from mindport.validate.launch import NotRun
 from tests.validate.recorded import make_recorded
-from tests.validate.small import make_small
+from tests.validate.small import Small, make_small
 
 WRONG = {"block.1.mlp": lambda step, given, setting: 1.1 * evaluate(step, given, setting)}
 TASK = """
@@ -44,6 +45,22 @@ every_tap = true
 operations = true
 """
 NAMES = ("lm-mindspore-CPU-eager-float32", "none-mindspore-CPU-eager-float32")
+
+
+@dataclass(frozen=True)
+class Weighed(Small):
+    """A small network whose captures name the weights that they are of.
+
+    Attributes:
+        checkpoint: Those weights.
+    """
+
+    checkpoint: Path = Path()
+
+    def capture(self, folder, taps, *, oracle=False, **manifest):
+        file = self.checkpoint / "model.safetensors"
+        manifest = {"weights": {file.name: sha256_of(file)}, **manifest}
+        return super().capture(folder, taps, oracle=oracle, **manifest)
 
 
 @dataclass
@@ -92,6 +109,7 @@ class Workshop:
         if request.device in self.absent:
             return NotRun("candidate", f"there is no {request.device} here", "Go where it is.")
         small = make_small(self.checkpoint, "gpt2", what[1], batch=4, length=16)
+        small = Weighed(**vars(small), checkpoint=self.checkpoint)
         wrong = WRONG if side == "candidate" and what[1] in self.broken else {}
         output.parent.mkdir(parents=True, exist_ok=True)
         taps = small.run(wrong, seed=1 if side == "reference" else 2)
