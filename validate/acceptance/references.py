@@ -13,15 +13,16 @@ from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.validate.acceptance.fingerprint import code_digest, digest_of, versions_here
 from mindport.validate.acceptance.folder import REFERENCES, read_json, remove, write_json
 from mindport.validate.acceptance.task import CAPTURES, Cell, Task
-from mindport.validate.case import Case
+from mindport.validate.case import SettledCase
 from mindport.validate.checkpoints import RANDOM, is_embedded
 from mindport.validate.launch import NotRun
 from mindport.validate.recording.order import SETTLED, Order, prepare_case
 from mindport.validate.recording.record import open_recorded
-from mindport.validate.recording.running import Stage, try_to_record
+from mindport.validate.recording.running import try_to_record
 from mindport.validate.recording.shared_case import weights_hashes
 from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
+from mindport.validate.stages import Stages
 
 # What makes two cells compare with the same reference, beside weights, code and versions.
 _CASE = (*SETTLED, "architecture", "checkpoint", "threads")
@@ -54,7 +55,7 @@ def reference_name(cell: Cell) -> str:
 
 
 def find_reference(
-    task: Task, cell: Cell, weights: Mapping[str, str], folder: Path, stage: Stage
+    task: Task, cell: Cell, weights: Mapping[str, str], folder: Path, stage: Stages
 ) -> Path | NotRun:
     """Return the recorded reference of a cell: the one that is there, or a new one.
 
@@ -63,7 +64,7 @@ def find_reference(
         cell: One of its cells.
         weights: sha256 of the weights files.
         folder: The acceptance's.
-        stage: Told what is being done, in a few words.
+        stage: Told what is being done.
 
     Raises:
         MindportError: If the task cannot be met.
@@ -122,7 +123,7 @@ def _contents(request: Request) -> list[str]:
     return [digest_of(path.read_bytes().hex()) for path in named if path and path.is_file()]
 
 
-def case_of(task: Task, cell: Cell, reference: Path | NotRun) -> Case:
+def case_of(task: Task, cell: Cell, reference: Path | NotRun) -> SettledCase:
     """Return what a cell would have run, for a verdict that says that it did not."""
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)

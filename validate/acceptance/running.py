@@ -52,6 +52,7 @@ from mindport.validate.report.forms import load_form
 from mindport.validate.report.publish import publish, write_document
 from mindport.validate.report.stored import read_verdict
 from mindport.validate.request import Request
+from mindport.validate.stages import Stages
 from mindport.validate.verdict import Verdict
 
 SCHEMA = 1
@@ -185,7 +186,7 @@ def _judge(
     """Record both sides, compare and time them."""
     request, output = task.request(cell), part.parents[1]
     command = command_of(task.request(cell, resolved=False))
-    reference = find_reference(task, cell, weights, output, lambda w: told(cell.name, w))
+    reference = find_reference(task, cell, weights, output, _stages(cell, told))
     candidate = reference if isinstance(reference, NotRun) else _candidate(
         cell, request, reference, part, told
     )  # fmt: skip
@@ -209,6 +210,10 @@ def _judge(
         else:
             shutil.copytree(candidate, kept)
     return with_provenance(verdict, command), timing
+
+
+def _stages(cell: Cell, told: Told) -> Stages:
+    return Stages(lambda progress: told(cell.name, progress.stage))
 
 
 def yardstick(task: Task, request: Request, *, elsewhere: bool = False) -> Yardstick:
@@ -242,6 +247,6 @@ def _candidate(
     order = Order(replace(request, **defaults), "candidate", reference,
                   with_weights=False, checkpoint=given_weights(request))  # fmt: skip
     try:
-        return try_to_record(order, part / CAPTURE, lambda words: told(cell.name, words))
+        return try_to_record(order, part / CAPTURE, _stages(cell, told))
     except EnvironmentUnavailableError as error:
         return NotRun("candidate", error.message, error.hint)

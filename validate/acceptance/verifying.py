@@ -171,17 +171,16 @@ def _cell(task: Task, result: Result, place: Path, code: str) -> Iterator[str]:
 
 
 def _figures(result: Result) -> Iterator[str]:
-    """Yield taps that are called right although their own figures say otherwise."""
-    derived = result.verdict.policy.get("name") == "derived"
+    """Yield taps that are called right although their errors say otherwise; the rest is schema."""
+    if result.verdict.policy.get("name") != "derived":
+        return
     for tap in result.verdict.taps:
-        if not tap.ok:
+        views = [view.candidate.used for view in (tap.accumulated, tap.isolated) if view]
+        if not tap.ok or not views or tap.used is None:
             continue
-        if tap.used is None or not tap.used <= 1.0:
-            yield f"{tap.name} is called right and uses {tap.used} of its tolerance"
-        views = (tap.accumulated, tap.isolated) if derived else ()
-        worst = max((view.candidate.used for view in views if view), default=tap.used or 0.0)
-        if derived and (not worst <= 1.0 or abs(worst - (tap.used or 0.0)) > 1e-9 * worst):
-            yield f"{tap.name} uses {worst:.3g} of its tolerance by its figures, not {tap.used}"
+        worst = max(views)
+        if not worst <= 1.0 or abs(worst - tap.used) > 1e-9 * worst:
+            yield f"{tap.name} uses {worst:.3g} of its tolerance by its figures, not {tap.used:.3g}"
 
 
 def _recompute(task: Task, result: Result, folder: Path) -> list[str]:
