@@ -20,6 +20,7 @@ from mindport.migrate.detect import choose_head, detect_dialect
 from mindport.migrate.dialects import DIALECTS
 from mindport.migrate.explain import Wanted, choose_entries, explain, explanation
 from mindport.migrate.guess.cli import guess_command
+from mindport.migrate.language import tell
 from mindport.migrate.mapping.cli import map_command
 from mindport.migrate.porting import prepare
 from mindport.migrate.report import (
@@ -105,12 +106,12 @@ def inspect(path: str, as_json: bool) -> None:
         return
     console = out()
     print_inspection(console, checkpoint.reader)
-    console.print(
-        f"\n{content['format']}, {dialect.name} layout, architecture {model_type or 'unknown'}, "
+    said = tell(
+        f"{content['format']}, {dialect.name} layout, architecture {model_type or 'unknown'}, "
         f"head {head or 'unknown'}: {content['count']} tensors, {content['parameters']:,} "
-        f"parameters, {content['bytes'] / 1e6:,.1f} MB",
-        soft_wrap=True,
+        f"parameters, {content['bytes'] / 1e6:,.1f} MB"
     )
+    console.print(f"\n{said}", soft_wrap=True)
 
 
 @click.command()

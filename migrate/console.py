@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 
 from mindport.migrate.errors import EXIT_USAGE, DestinationError, MindportError
+from mindport.migrate.language import tell
 
 P = ParamSpec("P")
 
@@ -33,9 +35,20 @@ def err() -> Console:
 def show_error(error: MindportError) -> None:
     """Print an error as the user should see it: what, where, what to do."""
     console = err()
-    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    console.print(f"[bold red]{tell('error:')}[/] {escape(tell(error.message))}")
     if error.hint:
-        console.print(f"[bold]  try:[/] {escape(error.hint)}")
+        console.print(f"[bold]  {tell('try:')}[/] {escape(tell(error.hint))}")
+
+
+def label(word: str, width: int = 11) -> str:
+    """Return what stands at the beginning of a line, in the reader's language.
+
+    Args:
+        word: In English.
+        width: That it is filled up to, in cells of the terminal; a Chinese character takes two.
+    """
+    said = tell(word)
+    return said + " " * (width - cell_len(said))
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:
@@ -53,7 +66,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except BrokenPipeError:
             code = EXIT_USAGE
         except KeyboardInterrupt:
-            err().print("interrupted")
+            err().print(tell("interrupted"))
             code = 128 + signal.SIGINT
         raise SystemExit(code or 0)
 

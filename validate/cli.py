@@ -12,6 +12,7 @@ from rich.status import Status
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err
+from mindport.migrate.language import tell
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
 from mindport.validate.checkpoints import embedded_checkpoints
@@ -223,7 +224,7 @@ def taps(architecture: str, output: Path | None, force: bool, **choices: Any) ->
         click.echo(text, nl=False)
         return
     write_mapping(output, text, force)
-    err().print(f"wrote {escape(str(output))}", soft_wrap=True)
+    err().print(escape(tell(f"wrote {output}")), soft_wrap=True)
 
 
 main = ByArchitecture(

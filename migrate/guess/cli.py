@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import open_checkpoint
@@ -13,6 +14,7 @@ from mindport.migrate.console import command, out, write_whole
 from mindport.migrate.errors import EXIT_FAIL, EXIT_PASS, DestinationError
 from mindport.migrate.guess.guess import guess_map
 from mindport.migrate.guess.show import map_text, print_guess
+from mindport.migrate.language import tell
 
 
 @click.command()
@@ -45,5 +47,5 @@ def guess_command(
     else:
         print_guess(out(), guess)
         if output is not None:
-            out().print(f"wrote {output}", soft_wrap=True)
+            out().print(escape(tell(f"wrote {output}")), soft_wrap=True)
     return EXIT_PASS if guess.certain else EXIT_FAIL

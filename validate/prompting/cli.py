@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names
-from mindport.migrate.console import command, err, out, write_report
+from mindport.migrate.console import command, err, label, out, write_report
+from mindport.migrate.language import tell
 from mindport.prompts import PromptParity
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
@@ -99,22 +100,26 @@ def run_lines(run: PromptRun) -> list[str]:
     """Return what a run came to, with rich's markup."""
     identity, metrics = run.summary["identity"], run.summary["metrics"]
     low, high = run.scores.accuracy_interval
-    counts = ", ".join(f"{label} {n}" for label, n in zip(run.scores.labels, run.scores.counts,
+    counts = ", ".join(f"{name} {n}" for name, n in zip(run.scores.labels, run.scores.counts,
                                                           strict=True))  # fmt: skip
-    lines = [
-        f"[bold]ran       [/]{escape(identity['framework'])} {escape(identity['version'])} on "
-        f"{escape(identity['device'])}, {identity['dtype']}, {identity['mode']}",
-        f"[bold]task      [/]{escape(run.plan.task)}, {len(run.plan)} items, "
-        f"{len(run.plan.shot_ids)} demonstrations",
-        f"[bold]accuracy  [/]{run.scores.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}), "
+    said = {
+        "ran": f"{identity['framework']} {identity['version']} on {identity['device']}, "
+        f"{identity['dtype']}, {identity['mode']}",
+        "task": f"{run.plan.task}, {len(run.plan)} items, {len(run.plan.shot_ids)} demonstrations",
+        "accuracy": f"{run.scores.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}), "
         f"macro F1 {metrics['macro_f1']:.3f}; chance {run.plan.chance:.3f}",
-        f"[bold]labels    [/]{escape(counts)}",
-    ]
+        "labels": counts,
+    }
+    lines = [f"[bold]{label(word, 10)}[/]{escape(tell(words))}" for word, words in said.items()]
     if not run.summary["load"]["clean"]:
-        lines.append("[yellow]note [/]not every parameter was loaded: see run.json")
+        lines.append(_note("not every parameter was loaded: see run.json"))
     if run.scores.degenerate:
-        lines.append("[yellow]note [/]one label takes more than 95 % of the items")
-    return [*lines, f"wrote {escape(str(run.folder))}"]
+        lines.append(_note("one label takes more than 95 % of the items"))
+    return [*lines, escape(tell(f"wrote {run.folder}"))]
+
+
+def _note(words: str) -> str:
+    return f"[yellow]{label('note', 5)}[/]{escape(tell(words))}"
 
 
 @click.command()
@@ -154,10 +159,10 @@ def compare(
 def parity_lines(parity: PromptParity) -> list[str]:
     """Return a verdict on prompts, with rich's markup."""
     badge = {"pass": "bold green", "fail": "bold red", "uninformative": "bold yellow"}
-    notices = [f"[yellow]note [/]{escape(notice)}" for notice in parity.notices]
+    notices = [_note(notice) for notice in parity.notices]
     style = badge[parity.status]
     return [
         *prompt_lines(parity.to_dict()),
         *notices,
-        f"[{style}]{parity.status.upper()}[/] {escape(parity.headline)}",
+        f"[{style}]{tell(parity.status.upper())}[/] {escape(tell(parity.headline))}",
     ]

@@ -12,7 +12,8 @@ from rich.status import Status
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err, out
+from mindport.migrate.console import ByArchitecture, command, err, label, out
+from mindport.migrate.language import tell
 from mindport.validate.case import DTYPES
 from mindport.validate.checkpoints import default_checkpoint
 from mindport.validate.departures.known import DEPARTURES
@@ -122,7 +123,7 @@ def _with_status(work: Callable[[Callable[[str], None]], Any]) -> Any:
 
 
 def _wrote(path: Path) -> None:
-    out().print(f"wrote {escape(str(path))}", soft_wrap=True)
+    out().print(escape(tell(f"wrote {path}")), soft_wrap=True)
 
 
 def _make_case(architecture: str, output: Path, with_weights: bool | None, **choices: Any) -> None:
@@ -218,7 +219,7 @@ def import_dump_command(folder: Path, output: Path, **choices: Any) -> None:
     """
     found = import_dump(DumpRequest(folder, **choices), output)
     console = out()
-    console.print(f"{len(found.places)} taps mapped", soft_wrap=True)
+    console.print(tell(f"{len(found.places)} taps mapped"), soft_wrap=True)
     for line in found.notices:
-        console.print(f"[yellow]note [/]{escape(line)}", soft_wrap=True)
+        console.print(f"[yellow]{label('note', 5)}[/]{escape(tell(line))}", soft_wrap=True)
     _wrote(output)

@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from mindport.migrate.console import command, err, out
+from mindport.migrate.language import tell
 from mindport.validate.report.comparison import print_difference
 from mindport.validate.report.difference import FACTOR, compare_verdicts
 from mindport.validate.report.forms import form_names, load_form
@@ -47,7 +48,7 @@ def report(verdict: Path, form: str, output: Path | None, force: bool) -> None:
     if output is not None:
         document = load_form(form).render(read, output.stem)
         for path in write_document(output, document, force=force):
-            err().print(f"wrote {escape(str(path))}", soft_wrap=True)
+            err().print(escape(tell(f"wrote {path}")), soft_wrap=True)
     elif form == "terminal":
         print_verdict(out(), read)  # in colour, where there is any
     else:
