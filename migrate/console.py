@@ -10,7 +10,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
-import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -97,33 +96,3 @@ def write_whole(path: Path, text: str) -> None:
         raise DestinationError(
             f"{path} cannot be written: {error.strerror or error}.", "Choose another place."
         ) from None
-
-
-class ByArchitecture(click.Group):
-    """A group with one subcommand per architecture, found by listing the folder.
-
-    Args:
-        build: Makes the subcommand of an architecture's name.
-        names: Lists the architectures.
-        attributes: What click.Group takes.
-    """
-
-    def __init__(
-        self,
-        *,
-        build: Callable[[str], click.Command],
-        names: Callable[[], tuple[str, ...]],
-        **attributes: Any,
-    ) -> None:
-        super().__init__(**attributes)
-        self._build, self._names = build, names
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the architectures first, then the other subcommands."""
-        return [*self._names(), *super().list_commands(ctx)]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a subcommand by name."""
-        if cmd_name in self._names():
-            return self._build(cmd_name)
-        return super().get_command(ctx, cmd_name)

@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
+from rich.cells import cell_len
 
 from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.migrate.language import tell
@@ -21,6 +23,7 @@ from mindport.validate.launch import NotRun
 from mindport.validate.report.ending import print_ending
 from mindport.validate.umbrella import main
 from tests.messages import is_covered, pieces, sentences
+from tests.test_commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -263,3 +266,59 @@ def test_an_error_is_told_in_chinese_and_its_exit_code_stays(monkeypatch, tmp_pa
     assert "建议：" in result.stderr
     events = CliRunner().invoke(main, ["migrate", "gpt2", path, str(tmp_path / "x"), "--json"])
     assert json.loads(events.stdout)["message"] == f"There is no checkpoint at {path}."
+
+
+def shown_help(path):
+    """Yield what a command's help says: paragraphs, options, and what its examples are for."""
+    command = COMMANDS[path]
+    yield from (command.help or "").split("\n\n")
+    yield command.short_help or ""
+    for option in command.params:
+        if isinstance(option, click.Option):
+            yield from re.fullmatch(r"(.*?)(?:  \[(.*)\])?", option.help, flags=re.DOTALL).groups(
+                ""
+            )
+    yield from command.examples.values()
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_help_of_every_command_is_translated(path):
+    texts = [" ".join(text.split()) for text in shown_help(path) if not text.startswith("\b")]
+    assert not [text for text in texts if text and translate(text, "zh") == text]
+
+
+@pytest.mark.parametrize("path", ["mindport", "mindport validate gpt2", "mindport prompts convert"])
+def test_help_in_chinese_has_the_same_options_and_fits(monkeypatch, path):
+    words = [*path.split()[1:], "--help"]
+    english = CliRunner().invoke(main, words, terminal_width=80).output
+    monkeypatch.setenv("MINDPORT_LANG", "zh")
+    chinese = CliRunner().invoke(main, words, terminal_width=80).output
+    assert chinese.startswith("用法：")
+    for heading in ("选项:", "示例:"):
+        assert f"\n{heading}\n" in chinese
+    flags = re.compile(r"^  (?:-\w, )?--[\w-]+", flags=re.MULTILINE)
+    assert flags.findall(chinese) == flags.findall(english)
+    told = chinese.partition("\n示例:\n")[0]
+    long = [line for line in told.splitlines() if cell_len(line) > 84]
+    assert not [line for line in long if CHINESE.search(line)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["validate", "gpt2", "--nonsense"], "没有选项"),
+        (["validate", "gpt2", "--batch", "x"], "'--batch' 的值无效：'x' 不是整数。"),
+        (["validate", "nonsense"], "没有命令 'nonsense'。"),
+        (["prompts", "show", "topic"], "缺少选项 '--checkpoint'。"),
+        (["prompts", "show"], "缺少参数"),
+    ],
+)
+def test_what_click_refuses_is_told_in_chinese(monkeypatch, words, said):
+    english = CliRunner().invoke(main, words)
+    monkeypatch.setenv("MINDPORT_LANG", "zh")
+    chinese = CliRunner().invoke(main, words)
+    assert chinese.exit_code == english.exit_code == 2
+    assert "用法：" in chinese.stderr
+    assert "错误：" in chinese.stderr
+    assert said in chinese.stderr
+    assert "Error" in english.stderr

@@ -1,12 +1,12 @@
 """Catalogues: sentences in English with named gaps, and the same in another language.
 
 A catalogue is a YAML file ``PACKAGE/words/LANGUAGE/*.yaml``, found by listing the folders. Its keys
-are English, ``the {side:w} could not run: {reason}``; what stands in a gap is found in the finished
+are English, ``the {side:w} could not run: {reason}``; what fills a gap is found in the finished
 sentence, and is put where the translation names it. So the code goes on to compose its sentences as
 it likes, and a sentence from another process, or of a stored verdict, is translated like any other.
 
-In a key ``{name:w}`` is one word, ``{name:q}`` something in single quotes, and ``{name:p}`` anything
-whose brackets come in pairs. In a translation ``{name:t}`` stands for what is itself to be
+In a key ``{name:w}`` is one word, ``{name:q}`` something in single quotes, and ``{name:p}``
+anything whose brackets come in pairs. In a translation ``{name:t}`` stands for what is itself to be
 translated, and ``{name}`` for what is not. No gap reaches over the end of a line, and only one that
 is translated over a semicolon, which otherwise stands between two sentences.
 """

@@ -10,9 +10,11 @@ from rich.markup import escape
 from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names
+from mindport.migrate.commands import Command, complete_words
 from mindport.migrate.console import command, err, label, out, write_report
 from mindport.migrate.language import tell
 from mindport.prompts import PromptParity
+from mindport.prompts.task import task_names
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
 from mindport.validate.device_option import DeviceName
@@ -27,8 +29,12 @@ _EXIT = {"pass": 0, "fail": 1, "uninformative": 1}
 _path = click.Path(path_type=Path)
 
 
-@click.command()
-@click.argument("task")
+@click.command(cls=Command, examples={
+    "mindport prompts run sentiment gpt2 -o runs/torch": "",
+    "mindport prompts run sentiment gpt2 --backend mindspore -o runs/mindspore": "",
+    "mindport prompts compare runs/torch runs/mindspore": "whether both answer alike",
+})  # fmt: skip
+@click.argument("task", shell_complete=complete_words(task_names))
 @click.argument("architecture", type=click.Choice(architecture_names()))
 @click.option(
     "--output", "-o", type=_path, required=True, metavar="DIR", help="The folder to make."
@@ -37,10 +43,11 @@ _path = click.Path(path_type=Path)
     "--checkpoint",
     default=PromptRequest.checkpoint,
     show_default=True,
-    metavar="PATH|NAME|embedded[-NAME]",
+    metavar="PATH|NAME|embedded",
+    shell_complete=complete_words(lambda: ("embedded", "embedded-zh")),
     help="The weights, in the torch layout; ported on the fly if the backend needs it.",
 )
-@click.option("--head", help="The head; by default the checkpoint's.")
+@click.option("--head", metavar="HEAD", help="The head; by default the checkpoint's.")
 @click.option(
     "--backend",
     # The others need more than a name: a network of the user's own, a unit to emulate.
@@ -54,15 +61,18 @@ _path = click.Path(path_type=Path)
     type=DeviceName(),
     default=PromptRequest.device,
     show_default=True,
+    help="The device; cuda, gpu and npu are understood too.",
 )
-@click.option("--dtype", type=click.Choice(DTYPES), default=PromptRequest.dtype, show_default=True)
-@click.option("--mode", type=click.Choice(MODES), default=PromptRequest.mode, show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default=PromptRequest.dtype, show_default=True,
+              help="Of weights and computation.")  # fmt: skip
+@click.option("--mode", type=click.Choice(MODES), default=PromptRequest.mode, show_default=True,
+              help="Eager, or a graph.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many items.")
 @click.option(
     "--shots", type=click.IntRange(min=0), default=0, show_default=True,
     help="Demonstrations before each prompt.",
 )  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of the demonstrations.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the demonstrations.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--python", metavar="PATH", help="The interpreter that runs the model.")
 @click.option(
@@ -74,12 +84,7 @@ def run(
     task: str, architecture: str, output: Path, limit: int | None, shots: int, seed: int,
     **choices: object,
 ) -> None:  # fmt: skip
-    r"""Ask a model the prompts of TASK; write plan, rows, scores and samples.
-
-    \b
-      mindport prompts run sentiment gpt2 -o runs/torch
-      mindport prompts run sentiment gpt2 --backend mindspore -o runs/mindspore
-      mindport prompts compare runs/torch runs/mindspore
+    """Ask a model the prompts of TASK; write plan, rows, scores and samples.
 
     samples.jsonl has one line per item, in the style of lm-evaluation-harness; run.json the
     accuracy, F1 and what really ran.
@@ -122,12 +127,15 @@ def _note(words: str) -> str:
     return f"[yellow]{label('note', 5)}[/]{escape(tell(words))}"
 
 
-@click.command()
+@click.command(cls=Command, examples={
+    "mindport prompts compare runs/torch runs/mindspore": "",
+    "mindport prompts compare runs/torch runs/mindspore --markdown": "for a pull request",
+})  # fmt: skip
 @click.argument("reference", type=_path)
 @click.argument("candidate", type=_path)
 @click.option("--atol", type=click.FloatRange(min=0), help="How far a logit may be off.  [default: "
               "a share of the logits' size that depends on the dtype]")  # fmt: skip
-@click.option("--report", type=_path, metavar="FILE", help="Write the verdict as JSON.")
+@click.option("--report", type=_path, metavar="FILE", help="Write the report as JSON.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for a pull request.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command
