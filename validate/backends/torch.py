@@ -30,6 +30,7 @@ from mindport.validate.backends._torch_loading import (
     report_loading,
     use_attention,
 )
+from mindport.validate.backends._torch_positions import accept_positions
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
 from mindport.validate.case import EAGER, SDPA, Case, Run
@@ -179,6 +180,7 @@ class TorchSession:
         It is drawn by ``transformers``' own rules.
         """
         fresh = untrained(self._torch, self._model, seed)
+        accept_positions(fresh, self._head)
         return TorchPrompts(self._torch, fresh, self._head, self._first)
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> Any:
