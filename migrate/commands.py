@@ -53,9 +53,10 @@ class Formatter(click.HelpFormatter):
         return text if said in (text, plain) else _fold(said, self.width - self.current_indent)
 
     def write_dl(
-        self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
         """Write options or commands with what they mean."""
+        rows = list(rows)
         first = min(max((cell_len(name) for name, _ in rows), default=0), col_max)
         width = max(self.width - first - col_spacing - 2, 10)
         super().write_dl([(name, _meaning(text, width)) for name, text in rows],
@@ -159,12 +160,12 @@ class Group(click.Group):
         if isinstance(formatter, Formatter):
             formatter.write_examples(self.examples)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         """Run as a program."""
-        if not standalone_mode or chosen_language() == ENGLISH:
-            return super().main(*args, standalone_mode=standalone_mode, **extra)
+        if not extra.get("standalone_mode", True) or chosen_language() == ENGLISH:
+            return super().main(*args, **extra)
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = super().main(*args, **{**extra, "standalone_mode": False})
         except click.UsageError as error:
             _show(error)
             raise SystemExit(error.exit_code) from None
