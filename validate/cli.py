@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.status import Status
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
@@ -18,9 +17,10 @@ from mindport.migrate.commands import (
     complete_words,
     version_option,
 )
-from mindport.migrate.console import command, err
+from mindport.migrate.console import command, err, show_progress
 from mindport.migrate.language import tell
 from mindport.prompts.task import task_names
+from mindport.validate.api import validate
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
 from mindport.validate.checkpoints import embedded_checkpoints
@@ -31,7 +31,6 @@ from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
 from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
-from mindport.validate.pipeline import validate
 from mindport.validate.recording.command import recording_commands
 from mindport.validate.report.command import diff, report
 from mindport.validate.report.show import show_verdict
@@ -184,13 +183,8 @@ def _shipped(architecture: str) -> str:
 
 
 def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
-    status = None if quiet else Status("weights", console=err())
-    request = Request(name, **choices)
-    if status is None:
-        verdict = validate(request)
-    else:
-        with status:
-            verdict = validate(request, lambda words: status.update(words))
+    with show_progress(quiet=quiet) as hear:
+        verdict = validate(name, on_progress=hear, **choices)
     return show_verdict(verdict, report, quiet=quiet)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names
 from mindport.migrate.commands import Command, complete_words
-from mindport.migrate.console import command, err, label, out, write_report
+from mindport.migrate.console import command, label, out, show_progress, write_report
 from mindport.migrate.language import tell
 from mindport.prompts import PromptParity
 from mindport.prompts.task import task_names
@@ -94,9 +93,8 @@ def run(
         Question(task, limit, shots, seed),
         **choices,  # type: ignore[arg-type]
     )
-    status = Status("prompts", console=err())
-    with status:
-        done = run_prompts([(request, output)], lambda words: status.update(words))[0]
+    with show_progress() as hear:
+        done = run_prompts([(request, output)], hear)[0]
     for line in run_lines(done):
         out().print(line, soft_wrap=True)
 
