@@ -2,6 +2,7 @@
 # make demo    the main job: port a GPT-2 and a BERT and prove them equal
 # make test    lint, types, and the tests
 # make models  rebuild the embedded models into build/embedded
+# make notebooks  execute the notebooks of examples/ and store what came out
 # make pictures  rebuild the terminal pictures of the README
 # make matrix  the parity suite in every environment (docs/matrix.md)
 # make matrix-ci  one foreign row of it, on the trained weights
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types real pictures models matrix matrix-ci clean
+.PHONY: setup demo test lint types real pictures notebooks models matrix matrix-ci clean
 
 # Where pyenv keeps interpreters that are not on the PATH.
 PYENV_ROOT ?= $(HOME)/.pyenv
@@ -59,6 +60,9 @@ models: setup
 
 pictures: setup
 	$(BIN)/python docs/pictures/make.py
+
+notebooks: setup
+	$(BIN)/python examples/notebooks.py
 
 matrix: setup
 	$(BIN)/tox run $(DISCOVER) -m matrix

@@ -10,6 +10,7 @@ import pytest
 from mindport.validate.report.charts.drawing import draw
 from mindport.validate.report.charts.errors import STATISTICS, VIEWS, chart_errors, labelled
 from mindport.validate.report.charts.gradients import chart_gradients
+from mindport.validate.report.charts.losses import chart_losses
 from mindport.validate.report.charts.output import allowed_error, chart_output
 from mindport.validate.report.charts.room import chart_room
 from mindport.validate.report.charts.ulps import binned, chart_ulps, chart_ulps_of, shade, used_bins
@@ -24,6 +25,7 @@ def every_chart(verdict):
     yield from (chart_errors(verdict, view, what) for view in VIEWS for what in STATISTICS)
     yield from (chart_ulps(verdict), chart_ulps_of(verdict.taps[-1]), chart_output(verdict))
     yield from (chart_room(prompts()["room"]), chart_gradients(gradients()["parameters"]))
+    yield chart_losses({"reference": [2.0, 1.0], "candidate": [2.0, 1.5]})
 
 
 def test_errors_are_those_of_the_taps(verdicts):
@@ -94,6 +96,14 @@ def test_distances_add_up(verdicts):
     assert sum(row["share"] for row in rows(spec)) == pytest.approx(1)
     assert used_bins([{"0": 1, "1": 0, "2": 1, "3-4": 0}]) == ["0", "1", "2"]
     assert [shade(part) for part in (0, 1e-9, 1e-3, 0.3, 1)] == [0, 0, 2, 4, 5]
+
+
+def test_losses_are_those_of_every_step_of_both_sides():
+    spec = chart_losses({"reference": [2.0, 1.0], "candidate": [2.0, 1.5]})
+    assert [(row["side"], row["step"], row["loss"]) for row in rows(spec)] == [
+        ("reference", 1, 2.0), ("reference", 2, 1.0), ("candidate", 1, 2.0), ("candidate", 2, 1.5),
+    ]  # fmt: skip
+    assert chart_losses({}) is None
 
 
 def test_an_item_is_certified_if_its_bound_is_below_the_diagonal():
