@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.status import Status
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err
+from mindport.migrate.console import ByArchitecture, command, err, show_progress
+from mindport.validate.acceptance.command import accept_command
+from mindport.validate.api import validate
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
 from mindport.validate.checkpoints import embedded_checkpoints
@@ -21,7 +22,6 @@ from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
 from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
-from mindport.validate.pipeline import validate
 from mindport.validate.recording.command import recording_commands
 from mindport.validate.report.command import diff, report
 from mindport.validate.report.show import show_verdict
@@ -46,6 +46,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate compare reference capture                    two recorded sides, judged
   validate report ./report --format markdown            a stored verdict in another form
   validate diff ./report-before ./report                what became worse, of two of them
+  validate accept task.toml                             all that a migration task demands
 
 Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
 side could not run.
@@ -167,13 +168,8 @@ def _shipped(architecture: str) -> str:
 
 
 def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
-    status = None if quiet else Status("weights", console=err())
-    request = Request(name, **choices)
-    if status is None:
-        verdict = validate(request)
-    else:
-        with status:
-            verdict = validate(request, lambda words: status.update(words))
+    with show_progress(quiet=quiet) as tell:
+        verdict = validate(name, on_progress=tell, **choices)
     return show_verdict(verdict, report, quiet=quiet)
 
 
@@ -235,6 +231,7 @@ main.add_command(selftest)
 main.add_command(env)
 main.add_command(doctor)
 main.add_command(report)
+main.add_command(accept_command)
 main.add_command(diff)
 for recording_command in recording_commands(_parameters):
     main.add_command(recording_command)

@@ -10,6 +10,7 @@ from typing import Any
 from mindport.migrate.architecture import Head
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.validate.backend import LoadReport
+from mindport.validate.backends._torch_positions import accept_positions
 from mindport.validate.case import EAGER, SDPA, Run
 
 
@@ -26,7 +27,8 @@ def load_model(
 
     Raises:
         CheckpointError: If ``transformers`` cannot load it.
-        EnvironmentUnavailableError: If it takes another attention than the one asked for.
+        EnvironmentUnavailableError: If it takes another attention than the one asked for, or no
+            positions where the case prescribes them.
     """
     try:
         model, info = getattr(transformers, head.class_name).from_pretrained(
@@ -46,6 +48,7 @@ def load_model(
             f"Attention by {run.attention} was asked for, but transformers uses {used}.",
             f"Ask for {used}, or use another version of transformers.",
         )
+    accept_positions(model, head)
     return model, info
 
 
