@@ -9,10 +9,12 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Times = dict[str, list[float]]  # "seconds" and "cpu", by round
+_LAST = 4000  # bytes of what a side that died has said
 
 
 class Side:
@@ -23,11 +25,12 @@ class Side:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             text=True,
             env=quiet_environment(),
         )
@@ -44,13 +47,16 @@ class Side:
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
+        self._said.close()
 
     def _read(self) -> dict[str, Any]:
         if self._process.stdout is None:
             raise AssertionError("it was opened")
         line = self._process.stdout.readline()
         if not line:
-            print(f"{self._process.args} ended with {self._process.wait()}.", file=sys.stderr)
+            print(f"{self._process.args} ended with {self._process.wait()}:", file=sys.stderr)
+            self._said.seek(0)
+            print(self._said.read()[-_LAST:].decode("utf-8", "replace"), file=sys.stderr)
             raise SystemExit(3)
         answer: dict[str, Any] = json.loads(line)
         return answer

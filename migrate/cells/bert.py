@@ -13,7 +13,8 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from mindport.migrate.cells.bert_layers import BertEncoder
+from mindport.migrate.cells.bert_layers import BertLayer
+from mindport.migrate.cells.encoder_layers import Encoder, keep_padding
 from mindport.migrate.cells.layers import (
     Prefix,
     Taps,
@@ -62,8 +63,7 @@ class BertEmbeddings(nn.Cell):
         if inputs_embeds is None:
             words = self.word_embeddings(input_ids)  # (batch, seq, width)
             if self.training:  # the embedding of padding is not learnt
-                padding = ops.equal(input_ids, self.pad_token_id)[..., None]  # (batch, seq, 1)
-                words = ops.where(padding, ops.stop_gradient(words), words)
+                words = keep_padding(words, input_ids, self.pad_token_id)
         else:
             words = ops.cast(inputs_embeds, self.word_embeddings.embedding_table.dtype)
         if position_ids is None:
@@ -112,7 +112,8 @@ class BertModel(PretrainedModel):
     def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         self.embeddings = self.embeddings_class(self.config)
-        self.encoder = BertEncoder(self.config)
+        layers = [BertLayer(self.config) for _ in range(self.config.num_hidden_layers)]
+        self.encoder = Encoder(layers)
         self.pooler = BertPooler(self.config) if add_pooling_layer else None
         if not add_pooling_layer:
             self.outputs = ("last_hidden_state",)

@@ -8,6 +8,7 @@ from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import initializer
 
 from mindport.migrate.cells.bert import BertModel
+from mindport.migrate.cells.encoder_heads import EncoderForMaskedLM
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
     Prefix,
@@ -94,57 +95,26 @@ class BertHeads(nn.Cell):
             self.seq_relationship = dense(config.hidden_size, 2, config.initializer_range)
 
 
-class BertForMaskedLM(PretrainedModel):
+class BertForMaskedLM(EncoderForMaskedLM):
     """BERT that fills in masked words."""
 
     architecture = "bert"
-    head = "mlm"
-    label_limits: ClassVar = {"labels": "vocab_size"}
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.bert = BertModel(self.config, add_pooling_layer=False)
         self.cls = BertHeads(self.config, predictions=True)
 
-    def construct(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_taps: bool = False,
-        logits_at: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        prefix: tuple[Prefix, ...] | None = None,
-    ) -> tuple[Any, ...]:
-        """Score every word at every place; the inputs are those of :class:`BertModel`.
+    def encode(self, *given: Any) -> tuple[Any, ...]:
+        """Run the body."""
+        outputs: tuple[Any, ...] = self.bert(*given)
+        return outputs
 
-        ``labels`` (batch, seq) are word ids, -100 where there is nothing to predict. With
-        ``logits_at`` (batch, k), and no labels, only the words at these places are scored.
-
-        Returns:
-            ``loss`` () with labels; ``logits`` (batch, seq or k, vocab); then ``hidden_states`` and
-            ``taps`` if asked for.
-        """
-        outputs: tuple[Any, ...] = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            output_hidden_states,
-            output_taps,
-            inputs_embeds,
-            prefix,
-        )
+    def predict(self, hidden: Tensor) -> tuple[Tensor, Taps]:
+        """Score the words."""
         words = self.bert.embeddings.word_embeddings.embedding_table
-        logits, taps = self.cls.predictions(take_tokens(outputs[0], logits_at), words)
-        if output_taps:  # the body's come last
-            outputs = (*outputs[:-1], (*outputs[-1], *taps))
-        if labels is None:
-            return (logits, *outputs[1:])
-        return (cross_entropy(logits, labels), logits, *outputs[1:])
+        scored: tuple[Tensor, Taps] = self.cls.predictions(hidden, words)
+        return scored
 
 
 class BertForNextSentencePrediction(PretrainedModel):

@@ -9,22 +9,12 @@ from typing import Any
 
 from mindspore import Tensor, nn
 
-from mindport.migrate.cells.layers import (
-    ACTIVATIONS,
-    Attention,
-    Prefix,
-    Taps,
-    dense,
-    layer_norm,
-    merge_heads,
-    prepend_prefix,
-    show_prefix,
-    split_heads,
-)
+from mindport.migrate.cells.encoder_layers import SelfAttention
+from mindport.migrate.cells.layers import ACTIVATIONS, Taps, dense, layer_norm
 
 
 class BertSelfAttention(nn.Cell):
-    """Every token attends to every token that is not padding.
+    """Self-attention with its projections of query, key and value.
 
     Args:
         config: The resolved config.
@@ -33,12 +23,11 @@ class BertSelfAttention(nn.Cell):
     def __init__(self, config: Any) -> None:
         super().__init__()
         width, std = config.hidden_size, config.initializer_range
-        self.heads = config.num_attention_heads
         self.query = dense(width, width, std)
         self.key = dense(width, width, std)
         self.value = dense(width, width, std)
-        self.attention = Attention(
-            (width // self.heads) ** -0.5, config.attention_probs_dropout_prob
+        self.mixing = SelfAttention(
+            width, config.num_attention_heads, config.attention_probs_dropout_prob
         )
 
     def construct(
@@ -48,20 +37,12 @@ class BertSelfAttention(nn.Cell):
 
         Args:
             hidden: ``(batch, seq, width)``.
-            bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
-            *prefix: Keys and values, each ``(batch or 1, heads, n, head_dim)``, that come first; or
-                nothing.
+            bias: As for :class:`SelfAttention`.
+            *prefix: As for :class:`SelfAttention`.
         """
         query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
-        keys = split_heads(key, self.heads)  # (batch, heads, seq, head_dim)
-        values = split_heads(value, self.heads)
-        if len(prefix) > 0:
-            keys = prepend_prefix(prefix[0], keys)  # (batch, heads, n + seq, head_dim)
-            values = prepend_prefix(prefix[1], values)
-            bias = None if bias is None else show_prefix(bias, prefix[0])
-        mixed, scores, weights = self.attention(split_heads(query, self.heads), keys, values, bias)
-        context = merge_heads(mixed)  # (batch, seq, width)
-        return context, (query, key, value, scores, weights, context)
+        mixed: tuple[Tensor, Taps] = self.mixing(query, key, value, bias, *prefix)
+        return mixed
 
 
 class BertProjection(nn.Cell):
@@ -160,39 +141,3 @@ class BertLayer(nn.Cell):
         activation, up = self.intermediate(attention)  # (batch, seq, intermediate_size)
         hidden, mlp, total = self.output(activation, attention)
         return hidden, (*inner, up, activation, mlp, total, hidden)
-
-
-class BertEncoder(nn.Cell):
-    """The layers, one after the other.
-
-    Args:
-        config: The resolved config.
-    """
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.layer = nn.CellList([BertLayer(config) for _ in range(config.num_hidden_layers)])
-
-    def construct(
-        self,
-        hidden: Tensor,
-        bias: Tensor | None,
-        output_taps: bool,
-        prefix: tuple[Prefix, ...] | None = None,
-    ) -> tuple[tuple[Tensor, ...], Taps]:
-        """Return the input and every layer's output ``(batch, seq, width)``, and the taps.
-
-        Args:
-            hidden: ``(batch, seq, width)``.
-            bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
-            output_taps: Whether there are any taps.
-            prefix: One for each layer.
-        """
-        hidden_states: tuple[Tensor, ...] = (hidden,)
-        taps: Taps = ()
-        for i, layer in enumerate(self.layer):
-            hidden, inner = layer(hidden, bias, *(() if prefix is None else prefix[i]))
-            hidden_states = (*hidden_states, hidden)
-            if output_taps:  # if not, a layer's inner values are let go with it
-                taps = (*taps, *inner)
-        return hidden_states, taps

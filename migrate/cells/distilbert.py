@@ -13,19 +13,15 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from mindport.migrate.cells.encoder_layers import Encoder, SelfAttention, keep_padding
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
-    Attention,
     Prefix,
     Taps,
     dense,
     embedding,
     layer_norm,
-    merge_heads,
     padding_bias,
-    prepend_prefix,
-    show_prefix,
-    split_heads,
 )
 from mindport.migrate.cells.pretrained import PretrainedModel
 from mindport.migrate.errors import MindportError
@@ -79,8 +75,7 @@ class DistilBertEmbeddings(nn.Cell):
         if inputs_embeds is None:
             words = self.word_embeddings(input_ids)  # (batch, seq, width)
             if self.training:  # the embedding of padding is not learnt
-                padding = ops.equal(input_ids, self.pad_token_id)[..., None]  # (batch, seq, 1)
-                words = ops.where(padding, ops.stop_gradient(words), words)
+                words = keep_padding(words, input_ids, self.pad_token_id)
         else:
             words = ops.cast(inputs_embeds, self.word_embeddings.embedding_table.dtype)
         if position_ids is None:
@@ -90,7 +85,7 @@ class DistilBertEmbeddings(nn.Cell):
 
 
 class DistilBertSelfAttention(nn.Cell):
-    """Every token attends to every token that is not padding.
+    """Self-attention with its projections.
 
     Args:
         config: The resolved config.
@@ -99,12 +94,11 @@ class DistilBertSelfAttention(nn.Cell):
     def __init__(self, config: Any) -> None:
         super().__init__()
         width, std = config.dim, config.initializer_range
-        self.heads = config.n_heads
         self.q_lin = dense(width, width, std)
         self.k_lin = dense(width, width, std)
         self.v_lin = dense(width, width, std)
         self.out_lin = dense(width, width, std)
-        self.attention = Attention((width // self.heads) ** -0.5, config.attention_dropout)
+        self.mixing = SelfAttention(width, config.n_heads, config.attention_dropout)
 
     def construct(
         self, hidden: Tensor, bias: Tensor | None, *prefix: Tensor
@@ -113,21 +107,13 @@ class DistilBertSelfAttention(nn.Cell):
 
         Args:
             hidden: ``(batch, seq, width)``.
-            bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
-            *prefix: Keys and values, each ``(batch or 1, heads, n, head_dim)``, that come first; or
-                nothing.
+            bias: As for :class:`SelfAttention`.
+            *prefix: As for :class:`SelfAttention`.
         """
         query, key, value = self.q_lin(hidden), self.k_lin(hidden), self.v_lin(hidden)
-        keys = split_heads(key, self.heads)  # (batch, heads, seq, head_dim)
-        values = split_heads(value, self.heads)
-        if len(prefix) > 0:
-            keys = prepend_prefix(prefix[0], keys)  # (batch, heads, n + seq, head_dim)
-            values = prepend_prefix(prefix[1], values)
-            bias = None if bias is None else show_prefix(bias, prefix[0])
-        mixed, scores, weights = self.attention(split_heads(query, self.heads), keys, values, bias)
-        context = merge_heads(mixed)  # (batch, seq, width)
-        projection = self.out_lin(context)
-        return projection, (query, key, value, scores, weights, context, projection)
+        context, inner = self.mixing(query, key, value, bias, *prefix)
+        projection = self.out_lin(context)  # (batch, seq, width)
+        return projection, (*inner, projection)
 
 
 class DistilBertFFN(nn.Cell):
@@ -183,42 +169,6 @@ class DistilBertBlock(nn.Cell):
         return hidden, (*inner, residual, attention, *wide, total, hidden)
 
 
-class DistilBertTransformer(nn.Cell):
-    """The blocks, one after the other.
-
-    Args:
-        config: The resolved config.
-    """
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.layer = nn.CellList([DistilBertBlock(config) for _ in range(config.n_layers)])
-
-    def construct(
-        self,
-        hidden: Tensor,
-        bias: Tensor | None,
-        output_taps: bool,
-        prefix: tuple[Prefix, ...] | None = None,
-    ) -> tuple[tuple[Tensor, ...], Taps]:
-        """Return the input and every block's output ``(batch, seq, width)``, and the taps.
-
-        Args:
-            hidden: ``(batch, seq, width)``.
-            bias: ``(batch, 1, 1, seq)``, added to the scores; or None.
-            output_taps: Whether there are any taps.
-            prefix: One for each block.
-        """
-        hidden_states: tuple[Tensor, ...] = (hidden,)
-        taps: Taps = ()
-        for i, block in enumerate(self.layer):
-            hidden, inner = block(hidden, bias, *(() if prefix is None else prefix[i]))
-            hidden_states = (*hidden_states, hidden)
-            if output_taps:  # if not, a block's inner values are let go with it
-                taps = (*taps, *inner)
-        return hidden_states, taps
-
-
 class DistilBertModel(DistilBertNetwork):
     """The encoder without a head."""
 
@@ -228,7 +178,8 @@ class DistilBertModel(DistilBertNetwork):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.embeddings = DistilBertEmbeddings(self.config)
-        self.transformer = DistilBertTransformer(self.config)
+        layers = [DistilBertBlock(self.config) for _ in range(self.config.n_layers)]
+        self.transformer = Encoder(layers)
 
     def construct(
         self,

@@ -1,4 +1,4 @@
-"""The heads that encoders after BERT share, whatever the encoder's names.
+"""The heads that encoders share, whatever the encoder's names.
 
 A network of them says how it encodes and what its own cells make of the hidden states; inputs,
 losses and the order of outputs are here. The inputs are those of
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from mindport.migrate.cells.layers import (
     Prefix,
@@ -21,6 +21,12 @@ from mindport.migrate.cells.layers import (
 )
 from mindport.migrate.cells.pretrained import PretrainedModel
 from mindport.migrate.errors import ConfigError
+
+
+def classifier_dropout(config: Any) -> nn.Dropout:
+    """Return the dropout before a classifier: its own, or else that of the hidden states."""
+    probability = config.classifier_dropout
+    return nn.Dropout(p=config.hidden_dropout_prob if probability is None else probability)
 
 
 class EncoderForMaskedLM(PretrainedModel):

@@ -94,7 +94,9 @@ class PretrainedModel(nn.Cell):
 
     Calling it checks the inputs, runs ``construct`` and names the outputs, in eager and in graph
     mode alike. ``construct`` itself returns a plain tuple, and that is also what one gets when the
-    network is called inside a graph.
+    network is called inside a graph. In eager mode on a CPU the first network that is made
+    switches the process to ``mindspore.runtime.launch_blocking()``: operations run where they are
+    called.
 
     Args:
         config: The contents of ``config.json``, a ``transformers`` config, or the ``config`` of
@@ -118,6 +120,7 @@ class PretrainedModel(nn.Cell):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
+        _launch_in_place()
         fields = _fields(config)
         resolved = resolve_config(load_architecture(self.architecture), fields)
         self.config = SimpleNamespace(**resolved, problem_type=fields.get("problem_type"))
@@ -278,6 +281,17 @@ class PretrainedModel(nn.Cell):
             require_clean(report, file, cls.architecture)
         model.set_train(False)
         return model
+
+
+def _launch_in_place() -> None:
+    """Let this process run every operation where it is called, in eager mode on a CPU.
+
+    Otherwise MindSpore hands it from thread to thread, each of which spins while it waits and so
+    takes the cores that the operations need. MindSpore heeds this before its first operation only.
+    """
+    eager = context.get_context("mode") == context.PYNATIVE_MODE
+    if eager and context.get_context("device_target") == "CPU":
+        mindspore.runtime.launch_blocking()
 
 
 def _fields(config: Any) -> Mapping[str, Any]:

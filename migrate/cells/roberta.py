@@ -19,7 +19,9 @@ from mindport.migrate.cells.encoder_heads import (
     EncoderForQuestionAnswering,
     EncoderForSequenceClassification,
     EncoderForTokenClassification,
+    classifier_dropout,
 )
+from mindport.migrate.cells.encoder_layers import keep_padding
 from mindport.migrate.cells.layers import (
     ACTIVATIONS,
     Taps,
@@ -67,7 +69,9 @@ class RobertaEmbeddings(nn.Cell):
             inputs_embeds: ``(batch, seq, width)``, in place of the words of ``input_ids``.
         """
         if inputs_embeds is None:
-            words = self._learnt(self.word_embeddings(input_ids), input_ids)  # (batch, seq, width)
+            words = self.word_embeddings(input_ids)  # (batch, seq, width)
+            if self.training:  # the embedding of padding is not learnt
+                words = keep_padding(words, input_ids, self.pad_token_id)
         else:
             words = ops.cast(inputs_embeds, self.word_embeddings.embedding_table.dtype)
         if position_ids is None:
@@ -79,16 +83,11 @@ class RobertaEmbeddings(nn.Cell):
         if token_type_ids is None:
             token_type_ids = ops.zeros_like(position_ids)
         words = words + self.token_type_embeddings(token_type_ids)
-        places = self._learnt(self.position_embeddings(position_ids), position_ids)
+        places = self.position_embeddings(position_ids)
+        if self.training:
+            places = keep_padding(places, position_ids, self.pad_token_id)
         total = words + places  # (batch, seq, width)
         return self.dropout(self.LayerNorm(total)), total
-
-    def _learnt(self, rows: Tensor, ids: Tensor) -> Tensor:
-        """Return looked up rows; in training padding's are not learnt."""
-        if self.training:
-            padding = ops.equal(ids, self.pad_token_id)[..., None]  # (batch, seq, 1)
-            rows = ops.where(padding, ops.stop_gradient(rows), rows)
-        return rows
 
 
 class RobertaModel(BertModel):
@@ -133,11 +132,6 @@ class RobertaLMHead(nn.Cell):
         return self.decoder(norm), taps
 
 
-def _dropout(config: Any) -> nn.Dropout:
-    probability = config.classifier_dropout
-    return nn.Dropout(p=config.hidden_dropout_prob if probability is None else probability)
-
-
 class RobertaClassificationHead(nn.Cell):
     """Classifies a sequence by its first token.
 
@@ -148,7 +142,7 @@ class RobertaClassificationHead(nn.Cell):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.dense = dense(config.hidden_size, config.hidden_size, config.initializer_range)
-        self.dropout = _dropout(config)
+        self.dropout = classifier_dropout(config)
         self.out_proj = dense(config.hidden_size, config.num_labels, config.initializer_range)
 
     def construct(self, first: Tensor) -> tuple[Tensor, Taps]:
@@ -210,7 +204,7 @@ class RobertaForTokenClassification(EncoderForTokenClassification):
         super().__init__(config)
         config = self.config
         self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.dropout = _dropout(config)
+        self.dropout = classifier_dropout(config)
         self.classifier = dense(config.hidden_size, config.num_labels, config.initializer_range)
 
     def encode(self, *given: Any) -> tuple[Any, ...]:

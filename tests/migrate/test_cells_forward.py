@@ -303,3 +303,12 @@ def test_the_token_that_gpt2_classifies_by(side: str) -> None:
         ids[:, 2] = 3  # a pad token in the middle
     expected = torch_forward(reference, {"input_ids": ids})
     assert difference(model(ids).logits, expected.logits) < FLOAT32
+
+
+def test_eager_mode_runs_operations_where_they_are_called(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(mindspore.runtime, "launch_blocking", lambda: asked.append(True))
+    mindspore_twin(torch_model("gpt2", "none"), "gpt2", "none")
+    assert asked == ([True] if mode == "eager" else [])
