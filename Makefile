@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with everything that the project needs
 # make demo    the main job: port a GPT-2 and a BERT and prove them equal
 # make test    lint, types, and the tests
+# make site    these documents as a site, in build/site
 # make models  rebuild the embedded models into build/embedded
 # make pictures  rebuild the terminal pictures of the README
 # make matrix  the parity suite in every environment (docs/matrix.md)
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types real pictures models matrix matrix-ci clean
+.PHONY: setup demo test lint types real site pictures models matrix matrix-ci clean
 
 # Where pyenv keeps interpreters that are not on the PATH.
 PYENV_ROOT ?= $(HOME)/.pyenv
@@ -25,7 +26,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
-	$(PIP) -e ".[torch,mindspore,hub,dev]"
+	$(PIP) -e ".[torch,mindspore,hub,dev,docs]"
 	touch $@
 
 demo: setup
@@ -50,6 +51,10 @@ types: setup
 real: setup
 	$(PIP) --no-deps -r tests/real/requirements.txt
 	$(BIN)/python -m pytest tests/real
+
+# Warnings are errors; no network is needed.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 models: setup
 	mkdir -p build/data build/embedded
