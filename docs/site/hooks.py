@@ -2,7 +2,8 @@
 
 Pages link to files outside `docs/`, as they should where the repository is read. In the site a
 Markdown file among those becomes a page under `project/`, any other file lies under `files/`, and
-the links are turned there; of a picture on another host its words stay. Names in code are found though the packages lie at the top.
+the links are turned there. Of a picture on another host its words stay. Names in code are found
+though the packages lie at the top.
 """
 
 from __future__ import annotations

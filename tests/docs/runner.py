@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ class Runner:
     page: str
     rules: Page
     folder: Path
-    done: list[tuple[str, float]] = field(default_factory=list)
+    done: list[tuple[str, float, float]] = field(default_factory=list)
     _python: int = 0
 
     def run(self, markdown: str) -> None:
@@ -81,7 +82,7 @@ class Runner:
             raise PageError(f"{where}: the Python block fails\n{printed}")
 
     def _start(self, argv: list[str], name: str) -> tuple[int, str]:
-        began = time.monotonic()
+        began, used = time.monotonic(), _processor()
         done = subprocess.run(
             argv,
             cwd=self.folder,
@@ -94,8 +95,14 @@ class Runner:
             errors="replace",
             check=False,
         )
-        self.done.append((name, time.monotonic() - began))
+        self.done.append((name, time.monotonic() - began, _processor() - used))
         return done.returncode, done.stdout
+
+
+def _processor() -> float:
+    """Return the processor seconds of all commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Every command and snippet of README.md and docs/ is run, page by page, or its reason is given.
 
-`runs.yaml` has the exceptions. `DOCS_TIMES=FILE` appends what each command took, in seconds.
+`runs.yaml` has the exceptions. `DOCS_TIMES=FILE` appends what each command took, in seconds by the
+clock and of the processor.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def test_page_runs(page, tmp_path, tmp_path_factory):
     finally:
         if "DOCS_TIMES" in os.environ:
             with Path(os.environ["DOCS_TIMES"]).open("a") as file:
-                file.writelines(f"{t:7.1f}  {page}  {name}\n" for name, t in runner.done)
+                file.writelines(
+                    f"{wall:7.1f} {processor:7.1f}  {page}  {name}\n"
+                    for name, wall, processor in runner.done
+                )
 
 
 @pytest.mark.parametrize("page", PAGES)
