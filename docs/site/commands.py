@@ -1,22 +1,58 @@
-"""The commands as the reference shows them: with those that are made of the architecture files."""
+"""The help of a command and of those below it, as Markdown, from click itself."""
 
 from __future__ import annotations
+
+import inspect
 
 import click
 
 from mindport.validate.umbrella import main
 
 
-def whole(group: click.Group) -> click.Group:
-    """Return the group with all its commands in ``commands``, where mkdocs-click looks."""
-    context = click.Context(group)
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    commands = {
-        name: whole(command) if isinstance(command, click.Group) else command
-        for name, command in found.items()
-        if command is not None
-    }
-    return click.Group(group.name, commands=commands, help=group.help, params=group.params)
+def describe(name: str) -> str:
+    """Return the reference of ``migrate``, ``validate`` or ``prompts``."""
+    return "\n".join(_command(main.commands[name], click.Context(main), name, 1))
 
 
-migrate, prompts, validate = (whole(main.commands[n]) for n in ("migrate", "prompts", "validate"))
+def _command(command: click.Command, above: click.Context, path: str, level: int) -> list[str]:
+    context = click.Context(command, parent=above, info_name=path, **command.context_settings)
+    lines = [] if level == 1 else [f"{'#' * level} {path}", ""]
+    lines += _help(inspect.cleandoc(command.help or ""))
+    lines += ["```text", " ".join([path, *command.collect_usage_pieces(context)]), "```", ""]
+    records = [p.get_help_record(context) for p in command.get_params(context)]
+    rows = [record for record in records if record is not None]
+    if rows:
+        lines += ["| option | |", "| --- | --- |"]
+        lines += [f"| <code>{_literal(left)}</code> | {_words(right)} |" for left, right in rows]
+        lines.append("")
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None and not below.hidden:
+                lines += _command(below, context, f"{path} {name}", level + 1)
+    return lines
+
+
+def _help(text: str) -> list[str]:
+    """Return paragraphs; those that click is told not to wrap are listings."""
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        if paragraph.startswith("\b"):
+            listing = paragraph.removeprefix("\b").strip("\n")
+            lines += ["```text", inspect.cleandoc(f"\n{listing}"), "```", ""]
+        else:
+            lines += [_words(" ".join(paragraph.split())), ""]
+    return lines
+
+
+def _literal(text: str) -> str:
+    """Keep all that HTML, Markdown or a table would take for its own."""
+    return "".join(c if c.isalnum() or c in " .,;:/-" else f"&#{ord(c)};" for c in text)
+
+
+def _words(text: str) -> str:
+    """Keep what is no code between backticks; code that click's help has stays code."""
+    return "`".join(
+        part.replace("|", "\\|") if number % 2 else _literal(part)
+        for number, part in enumerate(text.split("`"))
+    )

@@ -18,18 +18,21 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+from commands import describe  # noqa: E402
+
 PROJECT = "project"  # pages that lie outside docs/
 FILES = "files"  # other files that are linked to
 
 _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _REMOTE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)")  # a picture that would be fetched
 _FENCED = re.compile(r"^( *)```.*?^\1```", flags=re.MULTILINE | re.DOTALL)
+_COMMANDS = re.compile(r"<!-- commands: (\w+) -->")
 _scratch: list[tempfile.TemporaryDirectory] = []
 
 
 def on_config(config: Any) -> Any:
-    """Show mkdocstrings the package map of pyproject.toml, as a folder, and mkdocs-click ours."""
-    sys.path.insert(0, str(ROOT / "docs" / "site"))  # for commands.py
+    """Show mkdocstrings the package map of pyproject.toml, as a folder."""
     _scratch.append(tempfile.TemporaryDirectory())
     mapped = Path(_scratch[-1].name)
     (mapped / "mindport").symlink_to(ROOT, target_is_directory=True)
@@ -105,7 +108,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return match[0]
         return match[1] + posixpath.relpath(_place(target), posixpath.dirname(uri)) + match[3]
 
-    return _LINK.sub(turn, _REMOTE.sub(r"\1", markdown))
+    markdown = _LINK.sub(turn, _REMOTE.sub(r"\1", markdown))
+    return _COMMANDS.sub(lambda match: describe(match[1]), markdown)
 
 
 def _place(target: str) -> str:
