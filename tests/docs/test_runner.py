@@ -118,6 +118,12 @@ def test_what_is_wrong_is_told_with_its_place(block, said, tmp_path):
     assert said in str(caught.value)
 
 
+def test_what_hangs_is_ended(tmp_path):
+    runner = Runner("page.md", Page(), tmp_path, limit=0.5)
+    with pytest.raises(PageError, match="still runs after"):
+        runner.run("```sh\nsleep 60 & wait\n```")
+
+
 def test_rules_are_kept(tmp_path):
     page = "```sh\nexit 3\nfalse\nexit 4\nrm -r /\n```"
     commands = {
