@@ -16,6 +16,7 @@ import yaml
 
 from tests.docs.blocks import Block, Command, agrees, blocks_of, commands_of
 from tests.docs.rules import Page, Rule
+from tests.docs.session import Session
 
 LIMIT = 1800.0  # seconds that one command may take, on a machine that does other work
 WIDTH = 110  # columns of the terminal that pages show
@@ -35,6 +36,7 @@ class Runner:
     limit: float = LIMIT
     done: list[tuple[str, float, float]] = field(default_factory=list)
     _python: int = 0
+    _session: Session | None = None
 
     def run(self, markdown: str) -> None:
         """Run every block in order.
@@ -42,17 +44,21 @@ class Runner:
         Raises:
             PageError: With the page, the line, the command and what it printed.
         """
-        for block in blocks_of(markdown):
-            where = f"{self.page}:{block.line}"
-            if block.title:
-                self._write(block, where)
-            elif block.language in ("sh", "console"):
-                for command in commands_of(block):
-                    self._command(command)
-            elif block.language == "python":
-                self._snippet(block, where)
-            elif block.language in ("yaml", "toml", "json"):
-                _parse(block, where)
+        try:
+            for block in blocks_of(markdown):
+                where = f"{self.page}:{block.line}"
+                if block.title:
+                    self._write(block, where)
+                elif block.language in ("sh", "console"):
+                    for command in commands_of(block):
+                        self._command(command)
+                elif block.language == "python":
+                    self._snippet(block, where)
+                elif block.language in ("yaml", "toml", "json"):
+                    _parse(block, where)
+        finally:
+            if self._session is not None:
+                self._session.close()
 
     def _write(self, block: Block, where: str) -> None:
         _parse(block, where)
@@ -79,7 +85,11 @@ class Runner:
         checks = self.rules.python
         code = block.text + "\n" + (checks[self._python] if self._python < len(checks) else "")
         self._python += 1
-        status, printed = self._start([sys.executable, "-c", code], f"python at {where}")
+        if self._session is None:
+            self._session = Session(self.folder, environment(), self.limit)
+        began = time.monotonic()
+        status, printed = self._session.run(code, where, self.folder)
+        self.done.append((f"python at {where}", time.monotonic() - began, 0.0))
         if status:
             raise PageError(f"{where}: the Python block fails\n{printed}")
 

@@ -105,7 +105,7 @@ assert open("../made").read() == "x"
         ("```sh\nno-such-command\n```", "exit code 127"),
         ("```sh\ncat missing\n```", "No such file"),
         ("```console\n$ echo a\nb\n```", "prints otherwise than the page shows\na"),
-        ("```python\nraise SystemExit('no')\n```", "the Python block fails\nno"),
+        ("```python\nraise SystemExit('no')\n```", "SystemExit: no"),
         ("```yaml\na: [1\n```", "this is no yaml"),
         ("```json\n{a}\n```", "this is no json"),
         ("```toml\na\n```", "this is no toml"),
@@ -122,6 +122,8 @@ def test_what_hangs_is_ended(tmp_path):
     runner = Runner("page.md", Page(), tmp_path, limit=0.5)
     with pytest.raises(PageError, match="still runs after"):
         runner.run("```sh\nsleep 60 & wait\n```")
+    with pytest.raises(PageError, match="after its time"):
+        runner.run("```python\nimport time\ntime.sleep(60)\n```")
 
 
 def test_rules_are_kept(tmp_path):
@@ -142,6 +144,14 @@ def test_python_is_checked(tmp_path):
     run(page, tmp_path, python=("assert x == 1", "assert x == 2"))
     with pytest.raises(PageError, match="AssertionError"):
         run(page, tmp_path, python=("assert x == 2",))
+
+
+def test_blocks_of_a_page_share_their_names(tmp_path):
+    page = "```python\nx = 1\n```\n\n```sh\nmkdir a\ncd a\n```\n\n```python\nopen(str(x), 'w')\n```"
+    run(page, tmp_path)
+    assert (tmp_path / "a" / "1").exists()
+    with pytest.raises(PageError, match="the interpreter ended"):
+        run("```python\nimport os\nos._exit(0)\n```", tmp_path)
 
 
 @pytest.mark.parametrize(
