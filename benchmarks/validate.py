@@ -37,10 +37,11 @@ HERE = Path(__file__).parent
 STAGES = """
 import json, sys, time
 marks = [("imports", time.perf_counter())]
-from mindport.validate import Request, validate
-def stage(name): marks.append((name, time.perf_counter()))
-verdict = validate(Request(sys.argv[1], checkpoint=sys.argv[2], mode=sys.argv[3]), stage)
-stage("end")
+from mindport.validate import validate
+def stage(progress):
+    if progress.stage != marks[-1][0]: marks.append((progress.stage, time.perf_counter()))
+name, checkpoint, mode = sys.argv[1:]
+verdict = validate(name, checkpoint=checkpoint, mode=mode, on_progress=stage)
 parts = {n: b - a for (n, a), (_, b) in zip(marks, marks[1:])}
 print(json.dumps({"parts": parts, "outcome": verdict.verdict, "headline": verdict.headline,
                   "timings": dict(verdict.timings)}, default=str))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -13,8 +14,10 @@ from typing import Any, ParamSpec
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 
 from mindport.migrate.errors import EXIT_USAGE, DestinationError, MindportError
+from mindport.migrate.progress import OnProgress
 
 P = ParamSpec("P")
 
@@ -28,6 +31,20 @@ def out() -> Console:
 def err() -> Console:
     """Return the console for messages and progress."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_progress(*, quiet: bool = False) -> Iterator[OnProgress | None]:
+    """Give what shows the latest progress on a line that vanishes at the end.
+
+    Args:
+        quiet: Whether nothing is to be shown.
+    """
+    if quiet:
+        yield None
+        return
+    with Status("starting", console=err()) as status:
+        yield lambda progress: status.update(escape(str(progress)))
 
 
 def show_error(error: MindportError) -> None:

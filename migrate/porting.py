@@ -1,4 +1,4 @@
-"""The whole of ``migrate`` as two functions: prepare (plan only) and port."""
+"""The whole of ``migrate`` as two functions, prepare (plan only) and port; convert does both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import Checkpoint, open_checkpoint
 from mindport.migrate.checkpoints.tensors import FLOATS
 from mindport.migrate.config import read_config_file, resolve_config
-from mindport.migrate.convert import write_checkpoint
 from mindport.migrate.detect import choose_head, detect_dialect, refuse_other_architecture
 from mindport.migrate.dialect import TORCH
 from mindport.migrate.dialects import DIALECTS
@@ -23,9 +22,10 @@ from mindport.migrate.errors import (
 )
 from mindport.migrate.options import Options, Written
 from mindport.migrate.plan import Plan, make_plan
-from mindport.migrate.progress import Listener
+from mindport.migrate.progress import Caller, Listener, OnProgress
 from mindport.migrate.transfer import Ready
 from mindport.migrate.vocabulary import check_vocabulary
+from mindport.migrate.writing import write_checkpoint
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def port(
     *,
     file_format: str = "safetensors",
     force: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Carry a prepared plan out and return the folder.
 
@@ -137,12 +138,66 @@ def port(
         destination: The folder to make.
         file_format: ``safetensors``, ``torch``, ``ckpt`` or ``npz``.
         force: Replace a folder that exists.
+        on_progress: Called with a :class:`Progress` whenever there is news.
 
     Raises:
         DestinationError: If the folder exists or cannot be written.
         CheckpointError: If a tensor is not fit to be ported.
     """
-    return carry_out(prepared, destination, Options(file_format=file_format, force=force)).folder
+    options = Options(file_format=file_format, force=force)
+    return carry_out(prepared, destination, options, _listener(on_progress, options)).folder
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    architecture: str,
+    *,
+    head: str | None = None,
+    to: str | None = None,
+    config_file: str | Path | None = None,
+    dtype: str | None = None,
+    allow_missing: bool = False,
+    allow_unexpected: bool = False,
+    allow_loss: bool = False,
+    vocabulary: int | None = None,
+    options: Options | None = None,
+    on_progress: OnProgress | None = None,
+) -> Written:
+    """Port a checkpoint, as ``migrate ARCHITECTURE SRC DST`` does.
+
+    Args:
+        source: A folder, a weights file, or a model's name in the Hugging Face cache or hub.
+        destination: The folder to make.
+        architecture: A model type: ``gpt2``, ``bert`` …
+        head: As in :func:`prepare`, like all that follow.
+        to: The layout to write.
+        config_file: The config, when it is not beside the weights.
+        dtype: Cast floating tensors.
+        allow_missing: Give absent parameters their initial value.
+        allow_unexpected: Leave unknown tensors behind.
+        allow_loss: Leave behind what the target has no place for.
+        vocabulary: How many tokens the target shall have.
+        options: The format, the size of shards, and whether to verify, to replace …
+        on_progress: Called with a :class:`Progress` whenever there is news.
+
+    Returns:
+        What was written, with the sha256 of every file.
+
+    Raises:
+        MindportError: For anything that does not fit; nothing has been written.
+    """
+    how = options or Options()
+    prepared = prepare(
+        source, architecture, head=head, to=to, dtype=dtype, allow_missing=allow_missing,
+        config_file=None if config_file is None else Path(config_file), vocabulary=vocabulary,
+        allow_unexpected=allow_unexpected, allow_loss=allow_loss, options=how,
+    )  # fmt: skip
+    return carry_out(prepared, Path(destination), how, _listener(on_progress, how))
+
+
+def _listener(on_progress: OnProgress | None, options: Options) -> Listener | None:
+    return None if on_progress is None else Caller(on_progress, verify=options.verify)
 
 
 def carry_out(

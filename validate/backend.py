@@ -13,7 +13,7 @@ import numpy as np
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, did_you_mean
 from mindport.prompts import PromptModel
 from mindport.validate import backends
-from mindport.validate.case import EAGER, Case, Run
+from mindport.validate.case import EAGER, Run, SettledCase
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Backend(Protocol):
     MODES: tuple[str, ...]  # which of ``eager`` and ``graph`` it has
     ATTENTIONS: tuple[str, ...]  # which of :data:`mindport.validate.case.ATTENTIONS` it has
 
-    def open_session(self, run: Run, case: Case) -> Session:
+    def open_session(self, run: Run, case: SettledCase) -> Session:
         """Load the weights and return the network.
 
         Raises:

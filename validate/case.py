@@ -34,7 +34,7 @@ _PROMPTS_FOLDER = "prompts"
 
 
 @dataclass(frozen=True)
-class Case:
+class SettledCase:
     """What is run.
 
     Attributes:
@@ -127,7 +127,7 @@ def hash_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 def save_case(
     folder: Path,
-    case: Case,
+    case: SettledCase,
     inputs: Mapping[str, np.ndarray],
     targets: Mapping[str, np.ndarray] | None = None,
 ) -> None:
@@ -140,7 +140,7 @@ def save_case(
     (folder / _CASE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def load_case(folder: Path) -> tuple[Case, dict[str, np.ndarray]]:
+def load_case(folder: Path) -> tuple[SettledCase, dict[str, np.ndarray]]:
     """Read a case folder.
 
     Returns:
@@ -149,7 +149,7 @@ def load_case(folder: Path) -> tuple[Case, dict[str, np.ndarray]]:
     content: dict[str, Any] = json.loads((folder / _CASE_FILE).read_text(encoding="utf-8"))
     content.pop("schema")
     content["taps"] = tuple(content["taps"])
-    return Case(**content), dict(load_file(str(folder / _INPUTS_FILE)))
+    return SettledCase(**content), dict(load_file(str(folder / _INPUTS_FILE)))
 
 
 def load_targets(folder: Path) -> dict[str, np.ndarray]:

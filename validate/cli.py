@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.status import Status
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err
+from mindport.migrate.console import ByArchitecture, command, err, show_progress
+from mindport.validate.api import validate
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
 from mindport.validate.checkpoints import embedded_checkpoints
@@ -21,7 +21,6 @@ from mindport.validate.doctor.command import doctor
 from mindport.validate.emulation.units import UNITS
 from mindport.validate.environments.command import env
 from mindport.validate.own.survey import survey, write_mapping
-from mindport.validate.pipeline import validate
 from mindport.validate.recording.command import recording_commands
 from mindport.validate.report.command import diff, report
 from mindport.validate.report.show import show_verdict
@@ -167,13 +166,8 @@ def _shipped(architecture: str) -> str:
 
 
 def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
-    status = None if quiet else Status("weights", console=err())
-    request = Request(name, **choices)
-    if status is None:
-        verdict = validate(request)
-    else:
-        with status:
-            verdict = validate(request, lambda words: status.update(words))
+    with show_progress(quiet=quiet) as tell:
+        verdict = validate(name, on_progress=tell, **choices)
     return show_verdict(verdict, report, quiet=quiet)
 
 

@@ -17,8 +17,7 @@ from mindport.migrate.porting import Prepared
 from mindport.prompts import Plan, PromptParity
 from mindport.validate.backend import load_backend
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case
-from mindport.validate.compare import compare_captures
+from mindport.validate.case import SettledCase
 from mindport.validate.departures.known import Departure, find_departures
 from mindport.validate.departures.recognition import Finding, recognise, with_departures
 from mindport.validate.diagnose.diagnosis import diagnose
@@ -41,6 +40,7 @@ from mindport.validate.prompting.agreement import compare_prompts, row_tolerance
 from mindport.validate.prompting.compare import loads
 from mindport.validate.recording.rounding import recall
 from mindport.validate.sample import sample_output
+from mindport.validate.tap_results import compare_captures
 from mindport.validate.tolerance import TolerancePolicy
 from mindport.validate.verdict import TapResult, Verdict
 
@@ -72,7 +72,7 @@ class Subject:
         accept: Names of departures of the candidate's platform that are accepted.
     """
 
-    case: Case
+    case: SettledCase
     inputs: Mapping[str, np.ndarray]
     plan: Plan | None
     config: Mapping[str, Any]

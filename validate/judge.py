@@ -9,8 +9,7 @@ from typing import Any
 from mindport.prompts import PromptParity
 from mindport.validate.backend import LoadReport
 from mindport.validate.capture import Capture
-from mindport.validate.case import FUSED, SDPA, Case, tap_kinds
-from mindport.validate.compare import first_fault
+from mindport.validate.case import FUSED, SDPA, SettledCase, tap_kinds
 from mindport.validate.departures.recognition import Finding
 from mindport.validate.departures.telling import (
     accepted_notices,
@@ -23,6 +22,7 @@ from mindport.validate.emulation.prediction import Emulation
 from mindport.validate.gradients import GradientCheck
 from mindport.validate.launch import NotRun
 from mindport.validate.pairs.facts import first_nonfinite
+from mindport.validate.tap_results import first_fault
 from mindport.validate.tolerance import TolerancePolicy
 from mindport.validate.verdict import Diagnosis, Status, TapResult, Verdict
 
@@ -52,7 +52,7 @@ class Evidence:
         accepted: What became of each accepted departure of the candidate's platform.
     """
 
-    case: Case
+    case: SettledCase
     inputs: Mapping[str, Any]
     reference: Capture
     candidate: Capture
@@ -126,7 +126,7 @@ def judge(evidence: Evidence) -> Verdict:
     )
 
 
-def not_run(case: Case, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> Verdict:
+def not_run(case: SettledCase, reasons: Sequence[NotRun], notices: tuple[str, ...]) -> Verdict:
     """Return the verdict of a case that a side could not run."""
     reasons = [replace(r, hint=r.hint.replace(ARCHITECTURE, case.architecture)) for r in reasons]
     first = reasons[0]

@@ -26,6 +26,7 @@ from mindport.validate.environments.code import isolated
 from mindport.validate.environments.finding import backend_python, is_managed
 from mindport.validate.guard import PARENT, kill_group
 from mindport.validate.integrity import DamagedCaptureError, read_capture
+from mindport.validate.steps import Watch, looker
 from mindport.validate.worker import failure_path
 
 _LAST_LINES, _LINE = 8, 400
@@ -84,12 +85,15 @@ class Job:
         return self.folder / f"{self.side}-{number}-capture"
 
 
-def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, list[Outcome]]:
+def run_jobs(
+    jobs: Iterable[Job], timeout: float, watch: Watch | None = None
+) -> dict[str, list[Outcome]]:
     """Run all workers at once and wait for them.
 
     Args:
         jobs: One per side.
         timeout: Seconds for each.
+        watch: Told what each side's worker is doing, whenever that changes.
 
     Returns:
         By side, for each of its runs a capture, or the reason why there is none. No worker is
@@ -109,9 +113,12 @@ def run_jobs(jobs: Iterable[Job], timeout: float) -> dict[str, list[Outcome]]:
             else:
                 processes[job.side] = started
         deadline = time.monotonic() + timeout
+        captures = {j.side: [j.capture(n) for n in range(len(j.runs))] for j in jobs}
+        look = looker(captures, watch)
         for job in jobs:
             if job.side in processes:
-                outcome[job.side] = _finish(job, processes[job.side], deadline, timeout)
+                process = processes[job.side]
+                outcome[job.side] = _finish(job, process, deadline, timeout, look)
     finally:
         for process in processes.values():
             _stop(process)
@@ -153,9 +160,13 @@ def _log(job: Job) -> Path:
 
 
 def _finish(
-    job: Job, process: subprocess.Popen[bytes], deadline: float, timeout: float
+    job: Job,
+    process: subprocess.Popen[bytes],
+    deadline: float,
+    timeout: float,
+    look: Callable[[], None],
 ) -> list[Outcome]:
-    late = not _ended(process, deadline)
+    late = not _ended(process, deadline, look)
     _stop(process)
     return [_outcome(job, number, process.returncode, timeout if late else None)
             for number in range(len(job.runs))]  # fmt: skip
@@ -249,11 +260,12 @@ def _tail(job: Job) -> tuple[str, ...]:
     return tuple(line[:_LINE].rstrip() for line in lines if line.strip())[-_LAST_LINES:]
 
 
-def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+def _ended(process: subprocess.Popen[bytes], deadline: float, look: Callable[[], None]) -> bool:
     """Wait for a process, but leave it to be reaped: until then its number is its own."""
     while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         if time.monotonic() >= deadline:
             return False
+        look()
         time.sleep(_POLL)
     return True
 

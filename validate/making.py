@@ -11,7 +11,7 @@ from mindport.migrate.errors import MindportError
 from mindport.migrate.porting import Prepared
 from mindport.migrate.positions import longest_sequence
 from mindport.prompts import Plan
-from mindport.validate.case import Case, hash_arrays, prompts_folder, save_case
+from mindport.validate.case import SettledCase, hash_arrays, prompts_folder, save_case
 from mindport.validate.inputs import make_inputs, read_inputs
 from mindport.validate.prompting.asking import Question, plan_prompts
 from mindport.validate.request import Request
@@ -22,7 +22,7 @@ DEFAULT_LENGTH = 64
 
 def make_case(
     architecture: Architecture, request: Request, prepared: Prepared, work: Path
-) -> tuple[Case, dict[str, np.ndarray], Plan | None]:
+) -> tuple[SettledCase, dict[str, np.ndarray], Plan | None]:
     """Write the case folder; return the case, its inputs and the prompt plan.
 
     Raises:
@@ -32,8 +32,6 @@ def make_case(
     if request.inputs is not None:
         inputs = read_inputs(request.inputs, architecture, head, config, prepared.source.folder)
     else:
-        if request.batch < 1 or (request.length is not None and request.length < 1):
-            raise MindportError("--batch and --length must be at least 1.")
         length = request.length or min(DEFAULT_LENGTH, longest_sequence(architecture, config))
         inputs = make_inputs(
             architecture, head, config, batch=request.batch, length=length, seed=request.seed
@@ -52,7 +50,7 @@ def make_case(
     targets = {}
     if request.gradients:
         targets = make_targets(architecture, head, config, inputs, request.seed)
-    case = Case(
+    case = SettledCase(
         architecture=architecture.name,
         head=head.name,
         seed=request.seed,

@@ -1,9 +1,8 @@
-"""The whole of ``validate`` as one function: a request in, a verdict out."""
+"""Both sides of a request run and judged; :mod:`mindport.validate.api` is the way in."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,23 +23,27 @@ from mindport.validate.own.candidate import BACKEND, own_backend, own_files, own
 from mindport.validate.provenance import command_of, read_mapping, with_provenance
 from mindport.validate.recording.comparing import validate_recorded
 from mindport.validate.reference import prepare_reference
-from mindport.validate.request import Request, check_dtypes
+from mindport.validate.request import Request, check_dtypes, check_values
+from mindport.validate.stages import COMPARISON, PREPARING, RUN, Stages
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Verdict
 
-Stage = Callable[[str], None]
+# The weights, the inputs, both runs, the comparison.
+SHARES = (PREPARING, PREPARING, RUN, COMPARISON)
 
 
-def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
+def carry_out(request: Request, stage: Stages) -> Verdict:
     """Run the case on both sides and judge it.
 
     Args:
         request: What is asked for.
-        stage: Told what is being done, in a few words.
+        stage: Told what is being done; has :data:`SHARES`, or those of a request with recorded
+            sides.
 
     Raises:
         MindportError: If the request or its files are not usable; nothing was judged.
     """
+    check_values(request)
     if request.reference_capture is not None or request.candidate_capture is not None:
         return with_provenance(validate_recorded(request, stage), command_of(request))
     architecture = load_architecture(request.architecture)
@@ -88,7 +91,9 @@ def validate(request: Request, stage: Stage = lambda _: None) -> Verdict:
             for side, run, python in zip(("reference", "candidate"), runs, pythons, strict=True)
         ]
         stage(f"torch and {backend.FRAMEWORK} run side by side")
-        outcome = {side: done[0] for side, done in run_jobs(jobs, request.timeout).items()}
+        outcome = {
+            side: done[0] for side, done in run_jobs(jobs, request.timeout, stage.watch).items()
+        }
         reasons = [result for result in outcome.values() if isinstance(result, NotRun)]
         if reasons:
             return with_provenance(not_run(case, reasons, candidate.notices), command_of(request))

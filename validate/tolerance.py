@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mindport.migrate.errors import MindportError
+from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.validate.emulation.units import DTYPE, find_unit
 from mindport.validate.formula.rounding import PRECISIONS, Precision
 
@@ -236,9 +236,11 @@ def choose_policy(
         reference_dtype: Of the reference; None for the candidate's.
 
     Raises:
-        MindportError: If a figure is negative or not finite, both a name and figures are given,
-            or the unit does not take products of this dtype.
+        MindportError: If there is no such policy, a figure is negative or not finite, both a name
+            and figures are given, or the unit does not take products of this dtype.
     """
+    if name is not None and name not in POLICIES:
+        raise MindportError(f"There is no policy {name!r}.{did_you_mean(name, POLICIES)}")
     unit, other = find_unit(matmul) if matmul else None, reference_dtype or dtype
     if unit is not None and dtype != DTYPE:
         raise MindportError(

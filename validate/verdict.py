@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
 from typing import Any, Literal
 
 from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS
+from mindport.validate.diagnose.causes import UNKNOWN
 from mindport.validate.metrics import Errors
 from mindport.validate.pairs.facts import PairFacts
 
@@ -72,6 +75,11 @@ class TapResult:
     apart: float | None = None
     departure: float | None = None
 
+    @property
+    def tap(self) -> str:
+        """The name, as a diagnosis calls it."""
+        return self.name
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -94,7 +102,7 @@ class Diagnosis:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What was compared, on what, against what, and what came of it.
 
@@ -163,6 +171,66 @@ class Verdict:
         if self.verdict == "emulated" and self.emulation and self.emulation["within"]:
             return EXIT_PASS
         return EXIT_CODES[self.verdict]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate agrees with the reference: nothing else is a pass."""
+        return self.verdict == "pass"
+
+    @property
+    def first_faulty(self) -> TapResult | None:
+        """The first tap in network order that is at fault itself, with its figures."""
+        return next((tap for tap in self.taps if tap.name == self.first_faulty_tap), None)
+
+    @property
+    def first_diagnosis(self) -> Diagnosis | None:
+        """Why the first faulty tap is wrong, if a cause was found."""
+        found = (d for d in self.diagnosis if d.tap == self.first_faulty_tap)
+        return next((d for d in found if d.cause != UNKNOWN), None)
+
+    @property
+    def cause(self) -> str | None:
+        """What is wrong at the first faulty tap, a key of ``CAUSES``; None if it was not found."""
+        return self.first_diagnosis.cause if self.first_diagnosis else None
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``verdict.json`` and, with ``mindport[report]``, the page ``index.html``.
+
+        Args:
+            folder: Made if it is not there.
+
+        Returns:
+            What was written.
+
+        Raises:
+            DestinationError: If the folder cannot be made or written.
+        """
+        from mindport.validate.report.publish import publish
+
+        return publish(Path(folder), self)[0]
+
+    def __str__(self) -> str:
+        from mindport.validate.report.forms import load_form
+
+        return load_form("terminal").render(self, "").text.rstrip("\n")
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.verdict}: {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        """Return a few lines for a notebook; :meth:`save` writes the whole page."""
+        rows = {"first faulty tap": self.first_faulty_tap, "cause": self.cause}
+        rows |= {
+            side: "{framework} {version}, {device}, {dtype}, {mode}".format_map(ran)
+            for side, ran in self.identity.items()
+        }
+        lines = "".join(
+            f"<tr><th>{escape(what)}</th><td>{escape(said)}</td></tr>"
+            for what, said in rows.items()
+            if said
+        )
+        said = f"<b>{escape(self.verdict.upper())}</b> {escape(self.headline)}"
+        return f"<div><p>{said}</p><table>{lines}</table></div>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data (``validate/verdict.schema.json``)."""

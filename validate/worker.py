@@ -36,8 +36,8 @@ from mindport.validate.backend import (
 )
 from mindport.validate.capture import CaptureManifest, save_capture
 from mindport.validate.case import (
-    Case,
     Run,
+    SettledCase,
     hash_arrays,
     load_case,
     load_targets,
@@ -48,6 +48,9 @@ from mindport.validate.gradient_capture import Oracle, measure, save_gradients
 from mindport.validate.guard import watch_parent
 from mindport.validate.metrics import rms
 from mindport.validate.prompting.rows import ask
+from mindport.validate.steps import tell_step
+
+LOAD, FORWARD, PROMPTS, GRADIENTS, ORACLE = "load", "forward", "prompts", "gradients", "oracle"
 
 
 def main(*pairs: str) -> int:
@@ -104,9 +107,13 @@ def failure_path(capture: Path) -> Path:
 
 def _work(run: Run, folder: Path) -> None:
     case, inputs = load_case(Path(run.case))
+    steps = _steps(run, case)
+    tell_step(folder, steps, LOAD)
     started = time.perf_counter()
     session = load_backend(run.backend).open_session(run, case)
     loaded = time.perf_counter()
+    if case.taps:
+        tell_step(folder, steps, FORWARD)
     # A case without taps only asks prompts.
     taps = session.forward(inputs) if case.taps else {}
     ran = time.perf_counter()
@@ -117,12 +124,17 @@ def _work(run: Run, folder: Path) -> None:
     part.mkdir(parents=True)
     prompts = None
     if case.prompts:
+        tell_step(folder, steps, PROMPTS)
         plan = Plan.load(prompts_folder(Path(run.case)))
         prompts = ask(session, plan, part, control_seed=case.seed if run.control else None)
     asked = time.perf_counter()
+    if run.gradients:
+        tell_step(folder, steps, GRADIENTS)
     targets = load_targets(Path(run.case)) if run.gradients else {}
     gradients = _gradients(session, run, inputs, targets) if run.gradients else None
     learnt = time.perf_counter()
+    if run.oracle:
+        tell_step(folder, steps, ORACLE)
     oracle, floor = _oracle(session, case, inputs, taps) if run.oracle else (None, {})
     known = time.perf_counter()
     manifest = CaptureManifest(
@@ -149,6 +161,12 @@ def _work(run: Run, folder: Path) -> None:
     if gradients is not None:
         save_gradients(part, *gradients)
     part.rename(folder)
+
+
+def _steps(run: Run, case: SettledCase) -> tuple[str, ...]:
+    asked = {FORWARD: case.taps, PROMPTS: case.prompts, GRADIENTS: run.gradients,
+             ORACLE: run.oracle}  # fmt: skip
+    return LOAD, *(name for name, wanted in asked.items() if wanted)
 
 
 def _files(run: Run) -> list[Path]:
@@ -184,7 +202,10 @@ def _gradients(
 
 
 def _oracle(
-    session: Session, case: Case, inputs: Mapping[str, np.ndarray], taps: Mapping[str, np.ndarray]
+    session: Session,
+    case: SettledCase,
+    inputs: Mapping[str, np.ndarray],
+    taps: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
     if not isinstance(session, ReferenceSession):
         raise EnvironmentUnavailableError("This backend has no float64 oracle.")

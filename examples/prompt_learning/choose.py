@@ -15,7 +15,7 @@ from run import CHOSEN, HERE, course_task
 from mindport.prompts import PromptDataset, PromptTokenizer, load_task
 from mindport.prompts.learning import make_data, train
 from mindport.validate.backend import load_backend
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.checkpoints import embedded_checkpoint
 
 TRIED = [
@@ -31,7 +31,7 @@ def main() -> None:
     """Train with each setting and print how well the rows set aside are answered."""
     folder = embedded_checkpoint("gpt2")
     run = Run("torch", str(folder), "CPU", "float32", "eager", "", threads=1)
-    session = load_backend("torch").open_session(run, Case("gpt2", "lm", 0, (), {}, False))
+    session = load_backend("torch").open_session(run, SettledCase("gpt2", "lm", 0, (), {}, False))
     model = session.learnable_model()
     with tempfile.TemporaryDirectory() as scratch:
         task = load_task(course_task(Path(scratch)))

@@ -16,7 +16,7 @@ from mindport.migrate.config import read_config_file, resolve_config
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError, PlanError
 from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import backend_names, load_backend
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.inputs import make_inputs
 from mindport.validate.own.contents import Fingerprint, fingerprint, locate
 
@@ -57,7 +57,11 @@ def case_of(architecture, head, folder):
     config = resolve_config(described, read_config_file(folder / "config.json"))
     taps = network_order(described.heads[head].taps, config[described.layers])
     inputs = make_inputs(described, described.heads[head], config, batch=3, length=12, seed=1)
-    return Case(architecture, head, 0, tuple(t.name for t in taps), {}, False), inputs, config
+    return (
+        SettledCase(architecture, head, 0, tuple(t.name for t in taps), {}, False),
+        inputs,
+        config,
+    )
 
 
 def open_session(backend, folder, case, mode="eager", dtype="float32", device="CPU"):

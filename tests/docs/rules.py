@@ -29,6 +29,7 @@ class Page:
     needs: tuple[str, ...] = ()
     commands: dict[str, Rule] = field(default_factory=dict)
     python: tuple[str, ...] = ()
+    python_in: str | None = None
 
 
 class ListError(ValueError):
@@ -44,14 +45,15 @@ def read_list(path: Path = LIST) -> tuple[dict[str, str], dict[str, Page]]:
 
 
 def _page(name: str, given: dict, reasons: dict[str, str]) -> Page:
-    unknown = set(given) - {"needs", "commands", "python"}
+    unknown = set(given) - {"needs", "commands", "python", "python_in"}
     if unknown:
         raise ListError(f"{name}: unknown {sorted(unknown)}")
     commands = {
         text: _rule(f"{name}: {text}", rule, reasons)
         for text, rule in given.get("commands", {}).items()
     }
-    return Page(tuple(given.get("needs", ())), commands, tuple(given.get("python", ())))
+    needs, python = tuple(given.get("needs", ())), tuple(given.get("python", ()))
+    return Page(needs, commands, python, given.get("python_in"))
 
 
 def _rule(where: str, given: dict, reasons: dict[str, str]) -> Rule:

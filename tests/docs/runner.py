@@ -52,9 +52,9 @@ class Runner:
                 elif block.language in ("sh", "console"):
                     for command in commands_of(block):
                         self._command(command)
-                elif block.language == "python":
+                elif block.language == "python" and not self.rules.python_in:
                     self._snippet(block, where)
-                elif block.language in ("yaml", "toml", "json"):
+                else:
                     _parse(block, where)
         finally:
             if self._session is not None:

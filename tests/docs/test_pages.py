@@ -85,6 +85,9 @@ def test_the_list_is_about_what_is_there():
             if b.language == "python" and not b.title
         ]
         assert len(rules.python) <= len(snippets), page
+        if rules.python_in:  # a test of these snippets, which names the page
+            assert snippets, page
+            assert Path(page).name in (ROOT / rules.python_in).read_text(encoding="utf-8"), page
 
 
 def test_every_reason_is_used():

@@ -12,7 +12,7 @@ from mindport.migrate.dialect import MINDSPORE
 from mindport.migrate.errors import MindportError
 from mindport.migrate.porting import port, prepare
 from mindport.validate.backends.mindspore import MindSporeSession, open_session
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from tests.migrate.twins import HEADS, described, inputs_of, torch_model
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.torch]
@@ -56,7 +56,7 @@ def session_of(
     """Port a network, and open the port."""
     reference.save_pretrained(folder / "torch")
     ported = port(prepare(folder / "torch", name, head=head), folder / "mindspore")
-    case = Case(name, head, 0, taps, {}, False)
+    case = SettledCase(name, head, 0, taps, {}, False)
     return open_session(Run("mindspore", str(ported), "CPU", "float32", mode, ""), case)
 
 

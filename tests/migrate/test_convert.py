@@ -49,7 +49,7 @@ class TestDestination:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_wrong_byte_is_not_published(self, checkpoint, tmp_path, monkeypatch):
-        from mindport.migrate import convert
+        from mindport.migrate import writing
 
         def flip(layout, feed, path, passed):
             digest = write(layout, feed, path, passed)
@@ -58,8 +58,8 @@ class TestDestination:
             path.write_bytes(data)
             return digest
 
-        write = convert.fill
-        monkeypatch.setattr(convert, "fill", flip)
+        write = writing.fill
+        monkeypatch.setattr(writing, "fill", flip)
         with pytest.raises(MindportError, match="read back differs"):
             port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
         assert list(tmp_path.iterdir()) == []

@@ -245,7 +245,7 @@ class TestOverflow:
 class TestResume:
     def interrupted(self, checkpoint, tmp_path, monkeypatch, after=2):
         """Leave a folder with some parts finished, as a killed process does."""
-        from mindport.migrate import convert
+        from mindport.migrate import writing
 
         source, count = checkpoint("gpt2", "lm"), 0
 
@@ -256,9 +256,9 @@ class TestResume:
                 raise KeyboardInterrupt
             return fill(*arguments)
 
-        fill = convert.fill
+        fill = writing.fill
         with monkeypatch.context() as patch:
-            patch.setattr(convert, "fill", dying)
+            patch.setattr(writing, "fill", dying)
             with pytest.raises(KeyboardInterrupt):
                 carry_out(prepare(source, "gpt2"), tmp_path / "ms", SHARDS)
         assert not (tmp_path / "ms").exists()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import mindport.validate
 from mindport.validate.cli import main
+from tests.validate.report.verdicts import make_verdicts
 from tests.validate.small import SMALL, Small, make_small
 
 SCHEMA = json.loads((Path(mindport.validate.__file__).parent / "verdict.schema.json").read_text())
@@ -42,6 +43,13 @@ def small(small_checkpoint):
         return make_small(folder, architecture, head, dtype, **shape)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def verdicts(small, small_checkpoint, tmp_path_factory):
+    """Verdicts by name: pass, fail, not-run, everything."""
+    folder = tmp_path_factory.mktemp("runs")
+    return make_verdicts(small("gpt2", "lm"), small_checkpoint("gpt2", "lm"), folder)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mindport.migrate.computation import Score, Step
 from mindport.migrate.porting import prepare
 from mindport.validate.backend import Identity, LoadReport
 from mindport.validate.capture import Capture, CaptureManifest, save_capture
-from mindport.validate.case import Case, hash_arrays
+from mindport.validate.case import SettledCase, hash_arrays
 from mindport.validate.diagnose.scene import rounded_to
 from mindport.validate.formula.operations import Setting, evaluate
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
@@ -77,7 +77,7 @@ class Small:
         dtype: Of the run.
     """
 
-    case: Case
+    case: SettledCase
     inputs: Mapping[str, np.ndarray]
     network: Network
     dtype: str
@@ -191,5 +191,5 @@ def make_small(
     network = describe_network(prepared, inputs, dtype)
     taps = tuple(step.tap for step in network.steps)
     return Small(
-        Case(architecture, head, 0, taps, hash_arrays(inputs), False), inputs, network, dtype
+        SettledCase(architecture, head, 0, taps, hash_arrays(inputs), False), inputs, network, dtype
     )

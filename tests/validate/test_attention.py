@@ -13,7 +13,7 @@ from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import check_choices
 from mindport.validate.backends import mindspore as backend
 from mindport.validate.backends._mindspore_kernels import prove_fused_attention
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.checkpoints import embedded_checkpoint
 from mindport.validate.devices import Device
 from mindport.validate.inputs import make_inputs
@@ -131,7 +131,7 @@ class TestFrameworks:
         head = described.heads["lm"]
         taps = tuple(t.name for t in network_order(head.taps, config[described.layers]))
         inputs = make_inputs(described, head, config, batch=2, length=12, seed=0)
-        case = Case("gpt2", "lm", 0, taps, {}, False)
+        case = SettledCase("gpt2", "lm", 0, taps, {}, False)
 
         def run(attention):
             asked = Run(

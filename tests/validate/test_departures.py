@@ -14,7 +14,6 @@ from mindport.migrate import port, prepare
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.errors import MindportError
 from mindport.validate import embedded_checkpoint
-from mindport.validate.compare import compare_captures
 from mindport.validate.departures.known import DEPARTURES, find_departures, fraction_tanh
 from mindport.validate.departures.recognition import recognise, with_departures
 from mindport.validate.diagnose.diagnosis import diagnose
@@ -27,6 +26,7 @@ from mindport.validate.formula.recompute import recompute
 from mindport.validate.formula.rounding import PRECISIONS, rounding_variance
 from mindport.validate.inputs import describe_inputs
 from mindport.validate.judge import Evidence, judge
+from mindport.validate.tap_results import compare_captures
 from mindport.validate.tolerance import choose_policy
 from tests.validate.conftest import SCHEMA
 from tests.validate.small import MINDSPORE, make_small

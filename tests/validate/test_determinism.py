@@ -11,7 +11,7 @@ import pytest
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.porting import port, prepare
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case, Run, hash_arrays, save_case
+from mindport.validate.case import Run, SettledCase, hash_arrays, save_case
 from mindport.validate.determinism import (
     make_mindspore_repeatable,
     make_torch_repeatable,
@@ -33,7 +33,7 @@ def test_the_same_run_twice_gives_the_same_bits(small_checkpoint, tmp_path):
     head, config = described.heads["lm"], prepared.plan.config
     inputs = make_inputs(described, head, config, batch=2, length=8, seed=1)
     taps = ("embeddings", "block.0", "logits")
-    case = Case("gpt2", "lm", 3, taps, hash_arrays(inputs), prompts=False)
+    case = SettledCase("gpt2", "lm", 3, taps, hash_arrays(inputs), prompts=False)
     save_case(tmp_path / "case", case, inputs)
     port(prepared, tmp_path / "ms")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from mindport.migrate.architecture import Kind
-from mindport.validate.compare import compare_captures, first_fault
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.diagnose.scene import rounded_to
@@ -25,6 +24,7 @@ from mindport.validate.formula.operations import (
     sum_of,
 )
 from mindport.validate.formula.validity import visible_keys
+from mindport.validate.tap_results import compare_captures, first_fault
 from mindport.validate.tolerance import choose_policy
 from tests.validate.small import hidden
 

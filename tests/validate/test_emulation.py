@@ -15,7 +15,6 @@ from mindport.migrate.computation import Mix, Project, Score
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.validate.backends.emulated import open_session
 from mindport.validate.case import EMULATED_DEVICES, Run
-from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.emulation.asking import check_unit
 from mindport.validate.emulation.formats import FORMATS
@@ -26,6 +25,7 @@ from mindport.validate.formula.operations import evaluate
 from mindport.validate.judge import Evidence, judge
 from mindport.validate.metrics import rms
 from mindport.validate.request import Request
+from mindport.validate.tap_results import compare_captures
 from mindport.validate.tolerance import choose_policy
 from tests.validate.conftest import SCHEMA
 

@@ -17,7 +17,7 @@ from mindport.migrate.errors import MindportError
 from mindport.migrate.manifest import changed_files
 from mindport.validate import embedded_checkpoint
 from mindport.validate.backends.mindspore import open_session
-from mindport.validate.case import Case, Run, hash_array
+from mindport.validate.case import Run, SettledCase, hash_array
 from mindport.validate.checkpoints import embedded_checkpoints
 from mindport.validate.diagnose.causes import CAUSES
 from mindport.validate.faults import (
@@ -236,7 +236,7 @@ def test_the_backend_breaks_what_a_run_asks_for(ported, monkeypatch):
     monkeypatch.setattr("mindport.validate.backends._mindspore_run.select_device", lambda *_: None)
     fault = find_fault("relu-for-gelu")
     right = ported(fault, "bert")
-    case = Case("bert", "mlm", 0, tuple(right.taps), {}, False)
+    case = SettledCase("bert", "mlm", 0, tuple(right.taps), {}, False)
     run = Run("mindspore", str(right.folder), "CPU", "float32", "eager", "")
     inputs = {key: array.astype(np.int64) for key, array in right.inputs.items()}
     faulty = open_session(replace(run, fault={"name": fault.name, "block": 1}), case)

@@ -18,7 +18,7 @@ from mindport.migrate.expected import expected_parameters
 from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import GradientRun, Identity, LoadReport, load_backend
 from mindport.validate.capture import Capture, CaptureManifest, save_capture
-from mindport.validate.case import Case, Run, hash_arrays, load_case, load_targets, save_case
+from mindport.validate.case import Run, SettledCase, hash_arrays, load_case, load_targets, save_case
 from mindport.validate.cli import main
 from mindport.validate.faults import BACKWARD_FAULTS
 from mindport.validate.gradient_capture import (
@@ -94,7 +94,7 @@ class Bench:
         self._count = 0
 
     def open(self, backend, folder, mode="eager", fault=None):
-        case = Case(self.name, self.head, 0, (), {}, False)
+        case = SettledCase(self.name, self.head, 0, (), {}, False)
         run = Run(backend, str(folder), "CPU", self.dtype, mode, "", fault=fault)
         return load_backend(backend).open_session(run, case)
 
@@ -190,7 +190,7 @@ class TestNetworks:
         head = {"gpt2": "lm", "bert": "mlm"}[name]
         bench = benches(name, head)
         output = bench.described.taps[-1].name
-        case = Case(name, head, 0, ("block.1", output), {}, False)
+        case = SettledCase(name, head, 0, ("block.1", output), {}, False)
         found = []
         for broken in (None, {"name": fault.name, "block": 1}):
             run = Run("mindspore", str(bench.ported), "CPU", "float32", "eager", "", fault=broken)
@@ -364,7 +364,7 @@ def test_a_case_keeps_its_targets_and_their_hashes(tmp_path):
     described = about("gpt2", "lm")
     inputs = make_inputs(*described, batch=2, length=8, seed=0)
     targets = make_targets(*described, inputs, 0)
-    case = Case("gpt2", "lm", 0, (), hash_arrays(inputs), False, hash_arrays(targets))
+    case = SettledCase("gpt2", "lm", 0, (), hash_arrays(inputs), False, hash_arrays(targets))
     save_case(tmp_path, case, inputs, targets)
     read, _ = load_case(tmp_path)
     assert read.targets == case.targets == hash_arrays(load_targets(tmp_path))
@@ -418,7 +418,7 @@ def test_other_targets_on_one_side_fail(tmp_path, side):
         captures[name] = Capture(tmp_path / name)
     verdict = judge(
         Evidence(
-            case=Case("gpt2", "lm", 0, (), {"input_ids": "a"}, False, {"labels": "b"}),
+            case=SettledCase("gpt2", "lm", 0, (), {"input_ids": "a"}, False, {"labels": "b"}),
             inputs={},
             **captures,
             left_behind=(),

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mindport.validate.backend import LoadReport
-from mindport.validate.compare import compare_captures
 from mindport.validate.diagnose.causes import CAUSES
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.formula.operations import evaluate
 from mindport.validate.judge import Evidence, judge, not_run
 from mindport.validate.launch import NotRun
+from mindport.validate.tap_results import compare_captures
 from mindport.validate.tolerance import choose_policy
 from tests.validate.conftest import SCHEMA
 from tests.validate.small import MINDSPORE, TORCH

@@ -17,7 +17,7 @@ from mindport.prompts.learning.model import LabelWords
 from mindport.prompts.learning.variants import Disturbed, Reordered
 from mindport.prompts.task import load_task
 from mindport.validate.backend import load_backend
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.learning.cli import learn
 from mindport.validate.learning.report import sparkline
 
@@ -29,7 +29,9 @@ pytestmark = pytest.mark.xdist_group("learning")
 def open_model(backend, folder, architecture):
     head, _ = ARCHITECTURES[architecture]
     run = Run(backend, str(folder), "CPU", "float32", "eager", "", threads=1)
-    session = load_backend(backend).open_session(run, Case(architecture, head, 0, (), {}, False))
+    session = load_backend(backend).open_session(
+        run, SettledCase(architecture, head, 0, (), {}, False)
+    )
     return session.learnable_model()
 
 
@@ -216,7 +218,7 @@ def test_a_learned_prefix_leaves_the_model_as_it_was(models):
 def test_a_head_without_words_is_refused(frameworks, small_checkpoint):
     folder = small_checkpoint("gpt2", "sequence-classification")
     run = Run("torch", str(folder), "CPU", "float32", "eager", "", threads=1)
-    case = Case("gpt2", "sequence-classification", 0, (), {}, False)
+    case = SettledCase("gpt2", "sequence-classification", 0, (), {}, False)
     with pytest.raises(Exception, match="predicts no words"):
         load_backend("torch").open_session(run, case).learnable_model()
 

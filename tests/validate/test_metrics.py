@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
-from mindport.validate.compare import compare_captures, first_fault
 from mindport.validate.metrics import Errors, errors_of, rms, whole_index
+from mindport.validate.tap_results import compare_captures, first_fault
 from mindport.validate.tolerance import Limits, choose_policy
 from mindport.validate.verdict import TapResult
 

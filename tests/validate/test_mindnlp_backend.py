@@ -65,10 +65,10 @@ import json, sys
 {before}
 from mindport.migrate.errors import MindportError
 from mindport.validate.backends.mindnlp import open_session
-from mindport.validate.case import Case, Run
+from mindport.validate.case import SettledCase, Run
 run = Run("mindnlp", "weights", "CPU", {dtype!r}, "eager", "")
 try:
-    open_session(run, Case("gpt2", "lm", 0, (), {{}}, False))
+    open_session(run, SettledCase("gpt2", "lm", 0, (), {{}}, False))
 except MindportError as error:
     print(json.dumps([error.exit_code, error.message, error.hint]))
 """

@@ -13,13 +13,13 @@ from mindport.migrate.errors import MindportError
 from mindport.migrate.porting import port, prepare
 from mindport.validate.checkpoints import embedded_checkpoint
 from mindport.validate.cli import main
-from mindport.validate.compare import compare_captures, first_fault
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.expectation import expect
 from mindport.validate.formula.operations import evaluate
 from mindport.validate.metrics import rms
 from mindport.validate.recording.comparing import compare_recorded, validate_recorded
 from mindport.validate.request import Request, check_dtypes
+from mindport.validate.tap_results import compare_captures, first_fault
 from mindport.validate.tolerance import choose_policy
 from tests.validate.recorded import make_recorded
 

@@ -19,7 +19,7 @@ from mindport.validate.backend import (
     backend_names,
     load_backend,
 )
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 
 pytestmark = [
     pytest.mark.xdist_group("frameworks"),
@@ -73,7 +73,7 @@ def open_session(checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> O
         factory = str(Path(__file__).parent / "ports" / "ours.py") + ":build"
         own = {"factory": factory} if backend == OWN else {}
         run = Run(backend, str(folder), "CPU", dtype, mode, "", **own)
-        return load_backend(backend).open_session(run, Case(name, head, 0, (), {}, True))
+        return load_backend(backend).open_session(run, SettledCase(name, head, 0, (), {}, True))
 
     return open_one
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mindport.validate.compare import compare_captures
 from mindport.validate.sample import sample_output
+from mindport.validate.tap_results import compare_captures
 from mindport.validate.tolerance import choose_policy
 
 

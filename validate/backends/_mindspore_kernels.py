@@ -14,7 +14,7 @@ import numpy as np
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.computation import Add, Lookup, Mix, Norm, Project, Score, Softmax
 from mindport.migrate.errors import EnvironmentUnavailableError
-from mindport.validate.case import Case
+from mindport.validate.case import SettledCase
 from mindport.validate.devices import Device
 
 _SIDE = 16  # what Ascend's flash attention asks of a head
@@ -30,7 +30,7 @@ _KERNELS = {
 }
 
 
-def prove_dtype(mindspore: Any, device: Device, dtype: str, case: Case) -> None:
+def prove_dtype(mindspore: Any, device: Device, dtype: str, case: SettledCase) -> None:
     """Compute a little with every kernel that a case needs, in a short dtype, and wait for it.
 
     Args:

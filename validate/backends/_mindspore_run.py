@@ -17,12 +17,12 @@ from mindport.validate.backends._mindspore_device import (
     select_device,
 )
 from mindport.validate.backends._mindspore_kernels import prove_dtype
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.determinism import make_mindspore_repeatable, settings_in_force
 from mindport.validate.devices import parse_device
 
 
-def start_mindspore(run: Run, case: Case) -> Any:
+def start_mindspore(run: Run, case: SettledCase) -> Any:
     """Import MindSpore and set device, mode, seed and threads.
 
     Returns:

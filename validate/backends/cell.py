@@ -29,7 +29,7 @@ from mindport.validate.backends._mindspore_run import (
     to_tensors,
 )
 from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
-from mindport.validate.case import EAGER, Case, Run
+from mindport.validate.case import EAGER, Run, SettledCase
 from mindport.validate.formula.weights import ROUNDED
 from mindport.validate.own.anchors import Layout, block_elements
 from mindport.validate.own.calling import Call, find_outputs, harmful_omissions, match_inputs
@@ -46,7 +46,7 @@ ATTENTIONS = (EAGER,)  # whatever the network has of its own
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def open_session(run: Run, case: Case) -> CellSession:
+def open_session(run: Run, case: SettledCase) -> CellSession:
     """Build the user's network.
 
     Raises:
@@ -63,7 +63,7 @@ def open_session(run: Run, case: Case) -> CellSession:
 class CellSession:
     """A user's cell that is listened to."""
 
-    def __init__(self, mindspore: Any, run: Run, case: Case) -> None:
+    def __init__(self, mindspore: Any, run: Run, case: SettledCase) -> None:
         self._mindspore, self._run, self._case = mindspore, run, case
         self._factory = find_factory(run.factory)
         config = _config_of(run)

@@ -19,7 +19,7 @@ from mindport.migrate.porting import Prepared, prepare
 from mindport.migrate.positions import first_position
 from mindport.validate.backend import Identity, LoadReport
 from mindport.validate.backends._recomputed_prompts import RecomputedPrompts
-from mindport.validate.case import EAGER, Case, Run, emulated
+from mindport.validate.case import EAGER, Run, SettledCase, emulated
 from mindport.validate.emulation.formats import Format
 from mindport.validate.emulation.units import DTYPE, UNITS, Unit, find_unit
 from mindport.validate.formula.operations import evaluate
@@ -31,7 +31,7 @@ MODES = ("eager",)
 ATTENTIONS = (EAGER,)
 
 
-def open_session(run: Run, case: Case) -> EmulatedSession:
+def open_session(run: Run, case: SettledCase) -> EmulatedSession:
     """Open the weights.
 
     Raises:
@@ -61,7 +61,7 @@ def open_session(run: Run, case: Case) -> EmulatedSession:
 class EmulatedSession:
     """A network whose products are computed as a unit would."""
 
-    def __init__(self, unit: Unit, prepared: Prepared, case: Case) -> None:
+    def __init__(self, unit: Unit, prepared: Prepared, case: SettledCase) -> None:
         self._unit, self._prepared, self._case = unit, prepared, case
         self._beyond: dict[str, int] = {}
         # The plan is strict: what is missing or has no place has been refused.

@@ -27,7 +27,7 @@ from mindport.validate.backends._torch_gradients import Gradients
 from mindport.validate.backends._torch_loading import load_model, report_loading
 from mindport.validate.backends._torch_prompts import TorchPrompts
 from mindport.validate.backends._torch_taps import Listener, Wrapped
-from mindport.validate.case import EAGER, SDPA, Case, Run
+from mindport.validate.case import EAGER, SDPA, Run, SettledCase
 from mindport.validate.devices import parse_device
 
 FRAMEWORK = "mindnlp"
@@ -37,7 +37,7 @@ ATTENTIONS = (EAGER, SDPA)
 _HINT = "Build the environment that is made for it: validate env create mindnlp."
 
 
-def open_session(run: Run, case: Case) -> MindNLPSession:
+def open_session(run: Run, case: SettledCase) -> MindNLPSession:
     """Start MindNLP, in the right order, and load the weights with ``from_pretrained``.
 
     Raises:
@@ -55,7 +55,7 @@ def open_session(run: Run, case: Case) -> MindNLPSession:
     return MindNLPSession(mindspore, torch, model, info, run, case, head)
 
 
-def _start(run: Run, case: Case) -> tuple[Any, Any, Any]:
+def _start(run: Run, case: SettledCase) -> tuple[Any, Any, Any]:
     early = [name for name in ("torch", "transformers") if name in sys.modules]
     if early and "mindnlp" not in sys.modules:
         raise EnvironmentUnavailableError(
@@ -98,7 +98,7 @@ class MindNLPSession:
         model: Any,
         info: Mapping[str, Any],
         run: Run,
-        case: Case,
+        case: SettledCase,
         head: Head,
     ) -> None:
         self._mindspore, self._torch = mindspore, torch

@@ -25,7 +25,7 @@ from mindport.validate.backends._mindspore_run import (
     to_numpy,
     to_tensors,
 )
-from mindport.validate.case import EAGER, FUSED, Case, Run
+from mindport.validate.case import EAGER, FUSED, Run, SettledCase
 from mindport.validate.devices import parse_device
 from mindport.validate.faults import apply_network_fault
 from mindport.validate.learning.network import network_sizes, no_words, table_name
@@ -36,7 +36,7 @@ MODES = ("eager", "graph")
 ATTENTIONS = (EAGER, FUSED)
 
 
-def open_session(run: Run, case: Case) -> MindSporeSession:
+def open_session(run: Run, case: SettledCase) -> MindSporeSession:
     """Build the network of the case's head and load what the checkpoint holds.
 
     What is missing stays at random, as MindSpore's own loading leaves it; the load report says
@@ -56,7 +56,7 @@ class MindSporeSession:
         MindportError: If the case names a tap that the network does not have.
     """
 
-    def __init__(self, mindspore: Any, run: Run, case: Case, head: Head) -> None:
+    def __init__(self, mindspore: Any, run: Run, case: SettledCase, head: Head) -> None:
         cells = import_module("mindport.migrate.cells")
         folder = Path(run.checkpoint)
         network = getattr(cells, head.class_name)(read_config_file(folder / "config.json"))

@@ -33,7 +33,7 @@ from mindport.validate.backends._torch_loading import (
 from mindport.validate.backends._torch_positions import accept_positions
 from mindport.validate.backends._torch_prompts import TorchPrompts, untrained
 from mindport.validate.backends._torch_taps import Listener
-from mindport.validate.case import EAGER, SDPA, Case, Run
+from mindport.validate.case import EAGER, SDPA, Run, SettledCase
 from mindport.validate.determinism import make_torch_repeatable, settings_in_force
 from mindport.validate.devices import parse_device
 from mindport.validate.learning.network import network_sizes, no_words
@@ -44,7 +44,7 @@ MODES = ("eager",)
 ATTENTIONS = (EAGER, SDPA)
 
 
-def open_session(run: Run, case: Case) -> TorchSession:
+def open_session(run: Run, case: SettledCase) -> TorchSession:
     """Load the weights with ``from_pretrained``."""
     torch = require(FRAMEWORK, "torch")
     transformers = require("transformers", "torch")
@@ -63,7 +63,13 @@ class TorchSession:
     """A ``transformers`` model that is listened to at every tap."""
 
     def __init__(
-        self, torch: Any, model: Any, info: Mapping[str, Any], run: Run, case: Case, head: Head
+        self,
+        torch: Any,
+        model: Any,
+        info: Mapping[str, Any],
+        run: Run,
+        case: SettledCase,
+        head: Head,
     ) -> None:
         self._torch, self._model, self._head = torch, model, head
         config = resolve_config(load_architecture(case.architecture), model.config.to_dict())

@@ -19,7 +19,7 @@ import numpy as np
 from mindport.migrate.errors import EnvironmentUnavailableError, MindportError
 from mindport.migrate.porting import port, prepare
 from mindport.validate.backend import load_backend
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.checkpoints import embedded_checkpoint
 from mindport.validate.environments.specification import Specification, load_specification
 
@@ -71,7 +71,7 @@ def run_once(backend: str) -> dict[str, Any]:
         module = load_backend(backend)
         if module.DIALECT == "mindspore":
             weights = port(prepare(weights, _ARCHITECTURE), Path(scratch) / "ported")
-        case = Case(_ARCHITECTURE, _HEAD, 0, (_TAP,), {}, prompts=False)
+        case = SettledCase(_ARCHITECTURE, _HEAD, 0, (_TAP,), {}, prompts=False)
         run = Run(backend, str(weights), "CPU", "float32", "eager", "")
         session = module.open_session(run, case)
         ids = np.arange(1, 9, dtype=np.int64)[None]

@@ -22,7 +22,7 @@ from mindport.prompts.learning.improvement import measure_improvement
 from mindport.prompts.learning.parity import FACTOR, compare_results
 from mindport.prompts.learning.result import LearningResult
 from mindport.validate.backend import check_choices, load_backend
-from mindport.validate.case import Case, Run, save_case
+from mindport.validate.case import Run, SettledCase, save_case
 from mindport.validate.checkpoints import candidate_folder
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.learning.network import no_words
@@ -70,7 +70,7 @@ def learn(request: LearnRequest, stage: Stage = lambda _: None) -> LearningVerdi
         )
         data = _make_data(request, prepared, tokenizer)
         case = work / "case"
-        save_case(case, Case(architecture.name, head.name, 0, (), {}, False), {})
+        save_case(case, SettledCase(architecture.name, head.name, 0, (), {}, False), {})
         save_work(case, data, request.settings)
         modes, devices = ("eager", request.mode), ("CPU", request.device)
         jobs = [

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names
-from mindport.migrate.console import command, err, out, write_report
+from mindport.migrate.console import command, out, show_progress, write_report
 from mindport.prompts import PromptParity
 from mindport.validate.backend import backend_names
 from mindport.validate.case import DTYPES, MODES
@@ -88,9 +87,8 @@ def run(
         Question(task, limit, shots, seed),
         **choices,  # type: ignore[arg-type]
     )
-    status = Status("prompts", console=err())
-    with status:
-        done = run_prompts([(request, output)], lambda words: status.update(words))[0]
+    with show_progress() as tell:
+        done = run_prompts([(request, output)], tell)[0]
     for line in run_lines(done):
         out().print(line, soft_wrap=True)
 

@@ -12,7 +12,9 @@ from mindport.validate.prompting.agreement import compare_prompts, usual_toleran
 from mindport.validate.prompting.run import PromptRun
 
 
-def compare_runs(reference: Path, candidate: Path, *, atol: float | None = None) -> PromptParity:
+def compare_runs(
+    reference: str | Path, candidate: str | Path, *, atol: float | None = None
+) -> PromptParity:
     """Compare two runs of the same plan.
 
     Args:
@@ -25,7 +27,7 @@ def compare_runs(reference: Path, candidate: Path, *, atol: float | None = None)
         MindportError: If a folder cannot be read, the plans differ, or both sides are the same
             framework on the same device.
     """
-    ours, theirs = PromptRun.load(reference), PromptRun.load(candidate)
+    ours, theirs = PromptRun.load(Path(reference)), PromptRun.load(Path(candidate))
     if ours.plan.digest != theirs.plan.digest:
         raise MindportError(
             f"{reference} and {candidate} were asked different things: "

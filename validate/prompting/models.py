@@ -9,7 +9,7 @@ from mindport.migrate.architectures import load_architecture
 from mindport.migrate.errors import MindportError
 from mindport.prompts import PromptModel, PromptTokenizer
 from mindport.validate.backend import PromptSession, load_backend
-from mindport.validate.case import Case, Run
+from mindport.validate.case import Run, SettledCase
 from mindport.validate.checkpoints import EMBEDDED, candidate_folder
 from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
@@ -54,7 +54,7 @@ def load_model(
         )
         loaded = load_backend(backend)
         folder = candidate_folder(prepared, None, loaded.DIALECT, work).folder
-        case = Case(architecture, head.name, 0, taps=(), inputs={}, prompts=True)
+        case = SettledCase(architecture, head.name, 0, taps=(), inputs={}, prompts=True)
         session = loaded.open_session(
             Run(backend, str(folder.resolve()), device, dtype, mode, str(work)), case
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,21 +20,22 @@ from mindport.migrate.errors import (
     EnvironmentUnavailableError,
 )
 from mindport.migrate.porting import Prepared
+from mindport.migrate.progress import OnProgress
 from mindport.prompts import Plan, PromptTokenizer, Scores, load_task, score_rows
 from mindport.prompts.metrics import classification_metrics
 from mindport.prompts.render import render_prompt
 from mindport.prompts.samples import sample_lines
 from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case, Run, prompts_folder, save_case
+from mindport.validate.case import Run, SettledCase, prompts_folder, save_case
 from mindport.validate.checkpoints import EMBEDDED, candidate_folder
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.prompting.asking import Question, draw, plan_prompts
 from mindport.validate.reference import prepare_reference
 from mindport.validate.request import Request
+from mindport.validate.stages import PREPARING, RUN, WRITING, Stages
 
 SCHEMA = 1
-Stage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,13 @@ def _check_rows(plan: Plan, rows: np.ndarray) -> None:
 
 
 def run_prompts(
-    requests: Sequence[tuple[PromptRequest, Path]],
-    stage: Stage = lambda _: None,
+    asked: Sequence[tuple[PromptRequest, str | Path]], on_progress: OnProgress | None = None
 ) -> list[PromptRun]:
     """Ask models, and write a folder for each; runs of one interpreter share a process.
 
     Args:
-        requests: What is asked for, and the folder to make.
-        stage: Told what is being done, in a few words.
+        asked: The requests, each with the folder to make.
+        on_progress: Called with a :class:`Progress` whenever there is news.
 
     Returns:
         One run for each request, in order.
@@ -140,6 +140,8 @@ def run_prompts(
         MindportError: If a request or its files are not usable, or a folder exists.
         EnvironmentUnavailableError: If a worker could not run.
     """
+    requests = [(request, Path(folder)) for request, folder in asked]
+    stage = Stages(on_progress, PREPARING, RUN, WRITING)
     for request, folder in requests:
         check_choices(request.backend, request.mode)
         _check_destination(folder)
@@ -174,10 +176,12 @@ def run_prompts(
                     )
                 done[number] = outcome
         stage("scores")
-        return [
+        published = [
             _publish(request, prepared[number], done[number], folder)
             for number, (request, folder) in enumerate(requests)
         ]
+        stage.end()
+        return published
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _prepare(request: PromptRequest, work: Path) -> _Ready:
     prepared = prepare_reference(architecture, choice, work).prepared
     plan = plan_prompts(request.question, prepared)
     candidate = candidate_folder(prepared, None, load_backend(request.backend).DIALECT, work)
-    case = Case(
+    case = SettledCase(
         architecture=architecture.name,
         head=prepared.plan.head.name,
         seed=request.question.seed,

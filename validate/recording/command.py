@@ -8,22 +8,22 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.status import Status
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err, out
+from mindport.migrate.console import ByArchitecture, command, out, show_progress
+from mindport.validate.api import compare as judge_recorded
+from mindport.validate.api import save_case
 from mindport.validate.case import DTYPES
-from mindport.validate.checkpoints import default_checkpoint
 from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.recording.bundle import make_bundle
-from mindport.validate.recording.comparing import Yardstick, compare_recorded
 from mindport.validate.recording.dumps.importing import DumpRequest, import_dump
 from mindport.validate.recording.dumps.reading import TOOLS
 from mindport.validate.recording.order import SETTLED, Order
-from mindport.validate.recording.running import record, share_case
+from mindport.validate.recording.running import record
 from mindport.validate.report.show import show_verdict
 from mindport.validate.request import Request
+from mindport.validate.stages import PREPARING, WRITING, Stages
 from mindport.validate.tolerance import POLICIES
 
 Parameters = Callable[[Architecture], list[click.Parameter]]
@@ -115,19 +115,14 @@ def _group(
     )  # fmt: skip
 
 
-def _with_status(work: Callable[[Callable[[str], None]], Any]) -> Any:
-    status = Status("starting", console=err())
-    with status:
-        return work(lambda words: status.update(words))
-
-
 def _wrote(path: Path) -> None:
     out().print(f"wrote {escape(str(path))}", soft_wrap=True)
 
 
 def _make_case(architecture: str, output: Path, with_weights: bool | None, **choices: Any) -> None:
     request = Request(architecture, **choices)
-    _with_status(lambda stage: share_case(request, output, with_weights, stage))
+    with show_progress() as tell:
+        save_case(request, output, with_weights=with_weights, on_progress=tell)
     _wrote(output)
 
 
@@ -136,11 +131,8 @@ def _order(
     choices: dict[str, Any],
 ) -> Order:  # fmt: skip
     request = Request(architecture, **choices)
-    unsaid = request.checkpoint == default_checkpoint(architecture)
-    given = None if unsaid else request.checkpoint
-    side = "reference" if reference else "candidate"
-    return Order(request, "reference" if side == "reference" else "candidate", case,
-                 with_weights, given)  # fmt: skip
+    return Order(request, "reference" if reference else "candidate", case, with_weights,
+                 request.named_checkpoint)  # fmt: skip
 
 
 def _record(
@@ -148,7 +140,8 @@ def _record(
     with_weights: bool | None, **choices: Any,
 ) -> None:  # fmt: skip
     order = _order(architecture, case, with_weights, reference, choices)
-    _with_status(lambda stage: record(order, output, stage))
+    with show_progress() as tell:
+        record(order, output, tell)
     _wrote(output)
 
 
@@ -156,7 +149,8 @@ def _bundle(
     architecture: str, output: Path, case: Path | None, with_weights: bool | None, **choices: Any
 ) -> None:
     order = _order(architecture, case, with_weights, False, choices)
-    needs = _with_status(lambda stage: make_bundle(order, output, stage))
+    with show_progress() as tell:
+        needs = make_bundle(order, output, Stages(tell, PREPARING, WRITING))
     _wrote(output)
     out().print(f"there: python {escape(output.name)} -o capture.zip; it needs {needs}",
                 soft_wrap=True)  # fmt: skip
@@ -186,8 +180,8 @@ def compare(
       validate compare reference capture
       validate compare reference capture.zip --report report
     """
-    yardstick = Yardstick(**choices)
-    verdict = _with_status(lambda stage: compare_recorded(reference, candidate, yardstick, stage))
+    with show_progress() as tell:
+        verdict = judge_recorded(reference, candidate, on_progress=tell, **choices)
     return show_verdict(verdict, report, quiet=quiet)
 
 

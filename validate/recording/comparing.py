@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mindport.migrate.errors import MindportError
-from mindport.validate.checkpoints import default_checkpoint
 from mindport.validate.conclusion import Subject, conclude
 from mindport.validate.departures.asking import check_accepted
 from mindport.validate.devices import parse_device
@@ -17,13 +15,16 @@ from mindport.validate.launch import NotRun
 from mindport.validate.provenance import option_words, with_provenance
 from mindport.validate.recording.order import Order
 from mindport.validate.recording.record import Recorded, Side, open_recorded
-from mindport.validate.recording.running import try_to_record
+from mindport.validate.recording.running import RECORD_SHARES, try_to_record
 from mindport.validate.recording.sources import find_weights
 from mindport.validate.request import Request, check_dtypes
+from mindport.validate.stages import CHECKING, COMPARISON, Stages
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Verdict
 
-Stage = Callable[[str], None]
+# Opening and checking both, and comparing them; one of them run before.
+COMPARE_SHARES = (CHECKING, COMPARISON)
+RUN_SHARES = (*RECORD_SHARES, *COMPARE_SHARES)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def compare_recorded(
     reference: Path,
     candidate: Path,
     yardstick: Yardstick | None = None,
-    stage: Stage = lambda _: None,
+    stage: Stages | None = None,
 ) -> Verdict:
     """Judge two recorded sides.
 
@@ -57,12 +58,12 @@ def compare_recorded(
         reference: Folder or zip file of the side that is held to be right.
         candidate: Folder or zip file of the other.
         yardstick: How to judge.
-        stage: Told what is being done, in a few words.
+        stage: Told what is being done; None for nobody.
 
     Raises:
         MindportError: If one of them cannot be used, or they did not run the same case.
     """
-    yardstick = yardstick or Yardstick()
+    yardstick, stage = yardstick or Yardstick(), stage or Stages()
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch:
         work = Path(scratch)
         stage("checking both sides")
@@ -104,12 +105,12 @@ def compare_recorded(
         return with_provenance(verdict, command + option_words(yardstick, Yardstick()))
 
 
-def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdict:
+def validate_recorded(request: Request, stage: Stages | None = None) -> Verdict:
     """Do as :func:`mindport.validate.pipeline.validate`, with a recorded side instead of a run.
 
     Args:
         request: With a recorded reference or candidate, or both.
-        stage: Told what is being done, in a few words.
+        stage: Told what is being done; None for nobody.
 
     Raises:
         MindportError: If the request or its files are not usable; nothing was judged.
@@ -118,8 +119,7 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
         raise MindportError(
             "--emulate needs both sides in one run.", "Leave out the recorded side."
         )
-    unsaid = request.checkpoint == default_checkpoint(request.architecture)
-    given = None if unsaid else request.checkpoint
+    given, stage = request.named_checkpoint, stage or Stages()
     yardstick = Yardstick(given, request.policy, request.atol, request.rtol, request.accept)
     check_dtypes(request)
     # Before anything runs.
@@ -151,7 +151,7 @@ def validate_recorded(request: Request, stage: Stage = lambda _: None) -> Verdic
 
 
 def _run_other(
-    side: Side, request: Request, recorded: Path, given: str | None, work: Path, stage: Stage
+    side: Side, request: Request, recorded: Path, given: str | None, work: Path, stage: Stages
 ) -> Path | Verdict:
     """Run the side that is not recorded, and return where it lies, or that it could not run."""
     other = open_recorded(recorded, work / "unpacked")

@@ -21,11 +21,10 @@ from mindport.validate.recording.record import Side, find_case
 from mindport.validate.recording.shared_case import SharedCase, complete_case
 from mindport.validate.recording.sources import find_weights, need_weights, origin_of
 from mindport.validate.reference import prepare_reference
-from mindport.validate.request import Request
+from mindport.validate.request import Case, Request
 
 # What a case settles; it cannot be chosen again for a case that exists.
-SETTLED = ("config_file", "size", "head", "inputs", "batch", "length", "seed", "prompts",
-           "prompt_limit", "shots", "allow_missing", "blocks_only", "gradients")  # fmt: skip
+SETTLED = tuple(f.name for f in fields(Case) if f.name not in ("architecture", "checkpoint"))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from mindport.migrate.errors import CheckpointError, DestinationError
+import numpy as np
+
+from mindport.migrate.errors import CheckpointError, DestinationError, MindportError, did_you_mean
 from mindport.migrate.manifest import sha256_of
+from mindport.validate.backend import Identity
 from mindport.validate.capture import Capture
 from mindport.validate.integrity import DamagedCaptureError, read_capture
 from mindport.validate.recording.archive import extract_zip, files_below
@@ -66,7 +69,7 @@ class Record:
     files: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recorded:
     """A recorded side that was read and checked.
 
@@ -75,12 +78,44 @@ class Recorded:
         record: What it says of itself.
         case: What it ran.
         capture: What came out.
+        weights: Where the weights of its case lie, if that is known.
     """
 
     path: Path
     record: Record
     case: SharedCase
     capture: Capture
+    weights: str | None = None
+
+    @property
+    def side(self) -> Side:
+        """What it was recorded for."""
+        return self.record.side
+
+    @property
+    def identity(self) -> Identity:
+        """What really ran."""
+        return self.capture.manifest.identity
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the taps that were captured, in network order."""
+        return self.capture.manifest.taps
+
+    def tap(self, name: str) -> np.ndarray:
+        """Return a tap, a float32 array whose first two axes are (batch, seq) where it has both.
+
+        Raises:
+            MindportError: If it was not captured.
+        """
+        if name not in self.taps:
+            raise MindportError(f"There is no tap {name!r}.{did_you_mean(name, self.taps)}")
+        return self.capture.tap(name)
+
+    def __repr__(self) -> str:
+        ran = self.identity
+        what = f"{ran.framework} {ran.version}, {ran.device}, {ran.dtype}, {ran.mode}"
+        return f"<Recorded {self.side}: {what}; {len(self.taps)} taps in {self.path}>"
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mindport.migrate.errors import CheckpointError, EnvironmentUnavailableError
 from mindport.migrate.porting import Prepared
+from mindport.migrate.progress import OnProgress
 from mindport.validate.backend import check_choices, load_backend
 from mindport.validate.capture import Capture
 from mindport.validate.case import Run
@@ -42,29 +43,33 @@ from mindport.validate.recording.shared_case import (
     copy_case,
     weights_bytes,
 )
-from mindport.validate.request import Request
+from mindport.validate.request import Case, check_values, request_for
+from mindport.validate.stages import PREPARING, RUN, WRITING, Stages
 
-Stage = Callable[[str], None]
+# The case with its weights, the run, and writing what came out.
+RECORD_SHARES = (PREPARING, RUN, WRITING)
 
 
 def share_case(
-    request: Request, output: Path, with_weights: bool | None, stage: Stage = lambda _: None
+    case: Case, output: Path, with_weights: bool | None, stage: Stages | None = None
 ) -> Path:
     """Make a case folder that several machines can run.
 
     Args:
-        request: What is to be run.
+        case: What is to be run.
         output: The folder to make.
         with_weights: Whether to carry the weights; None carries small ones.
-        stage: Told what is being done, in a few words.
+        stage: Told what is being done; None for nobody.
 
     Raises:
         MindportError: If the request cannot be met, or the folder exists.
     """
     check_free(output)
+    check_values(case)
+    stage = stage or Stages()
     with tempfile.TemporaryDirectory(prefix="mindport-") as scratch, new_folder(output) as folder:
         stage("case")
-        made, prepared = prepare_case(Order(request), Path(scratch))
+        made, prepared = prepare_case(Order(request_for(case)), Path(scratch))
         if prepared is None:
             raise CheckpointError("A case was made without weights.")
         copy_case(made, folder / CASE, weights=False)
@@ -76,40 +81,42 @@ def share_case(
     return output
 
 
-def record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path:
+def record(order: Order, output: Path, on_progress: OnProgress | None = None) -> Path:
     """Run one side and write a folder with all that a comparison needs to know of it.
 
     Args:
         order: What is asked for.
         output: The folder to make.
-        stage: Told what is being done, in a few words.
+        on_progress: Called whenever there is news.
 
     Raises:
         MindportError: If the order cannot be met, or the folder exists.
         EnvironmentUnavailableError: If the side could not run.
     """
-    outcome = try_to_record(order, output, stage)
+    stages = Stages(on_progress, *RECORD_SHARES)
+    outcome = try_to_record(order, output, stages)
     if isinstance(outcome, NotRun):
         tail = "".join(f"\n  | {line}" for line in outcome.last_lines)
         hint = outcome.hint.replace(ARCHITECTURE, order.request.architecture)
         raise EnvironmentUnavailableError(f"not run: {outcome.reason}{tail}", hint)
+    stages.end()
     return outcome
 
 
-def try_to_record(order: Order, output: Path, stage: Stage = lambda _: None) -> Path | NotRun:
+def try_to_record(order: Order, output: Path, stage: Stages | None = None) -> Path | NotRun:
     """Do as :func:`record`, but return the reason if the side could not run."""
     return record_together([(order, output)], stage)[0]
 
 
 def record_together(
-    orders: Sequence[tuple[Order, Path]], stage: Stage = lambda _: None
+    orders: Sequence[tuple[Order, Path]], stage: Stages | None = None
 ) -> list[Path | NotRun]:
     """Record several orders in one worker; importing a framework takes longer than most runs.
 
     Args:
         orders: What is asked for, each with the folder to make; all of one side, on one backend
             and interpreter.
-        stage: Told what is being done, in a few words.
+        stage: Told what is being done; None for nobody.
 
     Returns:
         For each the folder, or the reason why it could not run.
@@ -117,7 +124,7 @@ def record_together(
     Raises:
         MindportError: If one of them cannot be met, or its folder exists.
     """
-    first = orders[0][0]
+    first, stage = orders[0][0], stage or Stages()
     side, backend = first.side, backend_of(first)
     given = first.request.reference_python if side == "reference" else first.request.python
     python = find_python(given, backend)
@@ -127,6 +134,7 @@ def record_together(
         prepared = []
         for number, (order, output) in enumerate(orders):
             check_free(output)
+            check_values(order.request)
             if (order.side, backend_of(order)) != (side, backend):
                 raise ValueError("these orders cannot share a worker")
             (work / str(number)).mkdir()
@@ -134,7 +142,7 @@ def record_together(
         stage(f"{load_backend(backend).FRAMEWORK} runs")
         runs = tuple(part.run for part in prepared)
         seconds = sum(order.request.timeout for order, _ in orders)
-        done = run_jobs([Job(side, runs, python, work)], seconds)[side]
+        done = run_jobs([Job(side, runs, python, work)], seconds, stage.watch)[side]
         stage("writing")
         written: list[Path | NotRun] = []
         for (order, output), part, capture in zip(orders, prepared, done, strict=True):

@@ -27,7 +27,7 @@ from mindport.migrate.errors import CheckpointError
 from mindport.migrate.manifest import sha256_of
 from mindport.migrate.porting import Prepared
 from mindport.prompts import Plan
-from mindport.validate.case import Case, hash_arrays, load_case, load_targets, prompts_folder
+from mindport.validate.case import SettledCase, hash_arrays, load_case, load_targets, prompts_folder
 
 SCHEMA = 1
 SMALL = 64 << 20  # bytes of weights that are carried without being asked
@@ -69,7 +69,7 @@ class SharedCase:
     """
 
     folder: Path
-    case: Case
+    case: SettledCase
     inputs: dict[str, np.ndarray]
     plan: Plan | None
     content: Mapping[str, Any]

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mindport.validate.case import FUSED, SDPA
-from mindport.validate.diagnose.causes import UNKNOWN
-from mindport.validate.verdict import Diagnosis, TapResult, Verdict
+from mindport.validate.verdict import TapResult, Verdict
 
 State = Literal["ok", "faulty", "follows"]
 
@@ -17,18 +16,6 @@ def state_of(tap: TapResult) -> State:
     if tap.ok:
         return "ok"
     return "faulty" if tap.own_fault else "follows"
-
-
-def first_cause(verdict: Verdict) -> Diagnosis | None:
-    """Return why the first faulty tap is wrong, if a cause was found."""
-    return next(
-        (
-            found
-            for found in verdict.diagnosis
-            if found.tap == verdict.first_faulty_tap and found.cause != UNKNOWN
-        ),
-        None,
-    )
 
 
 def fullest_tap(verdict: Verdict) -> TapResult | None:

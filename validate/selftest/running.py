@@ -14,15 +14,15 @@ from mindport.migrate.architecture import network_order
 from mindport.migrate.architectures import load_architecture
 from mindport.migrate.porting import Prepared, port, prepare
 from mindport.validate.capture import Capture
-from mindport.validate.case import Case, Run, hash_arrays, save_case
+from mindport.validate.case import Run, SettledCase, hash_arrays, save_case
 from mindport.validate.checkpoints import ReferenceChoice, reference_folder
-from mindport.validate.compare import compare_captures, first_fault
 from mindport.validate.diagnose.diagnosis import diagnose
 from mindport.validate.faults import apply_weight_fault
 from mindport.validate.inputs import make_inputs
 from mindport.validate.launch import Job, NotRun, find_python, run_jobs
 from mindport.validate.network import Network, describe_network
 from mindport.validate.selftest.trials import Stage, Trial
+from mindport.validate.tap_results import compare_captures, first_fault
 from mindport.validate.tolerance import choose_policy
 from mindport.validate.verdict import Diagnosis, TapResult
 
@@ -122,7 +122,7 @@ class StageSet:
 
     stage: Stage
     folder: Path
-    case: Case
+    case: SettledCase
     prepared: Prepared
     network: Network
     ported: Path
@@ -185,7 +185,7 @@ def set_up(stage: Stage, folder: Path) -> StageSet:
     )
     taps = tuple(t.name for t in network_order(head.taps, config[architecture.layers]))
     hashes = hash_arrays(inputs)
-    case = Case(stage.architecture, stage.head, stage.seed, taps, hashes, prompts=False)
+    case = SettledCase(stage.architecture, stage.head, stage.seed, taps, hashes, prompts=False)
     save_case(folder / "case", case, inputs)
     network = describe_network(prepared, inputs, stage.dtype)
     return StageSet(stage, folder, case, prepared, network, port(prepared, folder / "ported"))

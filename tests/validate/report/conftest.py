@@ -7,14 +7,6 @@ import json
 import pytest
 
 from mindport.validate.report.publish import VERDICT_FILE
-from tests.validate.report.verdicts import make_verdicts
-
-
-@pytest.fixture(scope="session")
-def verdicts(small, small_checkpoint, tmp_path_factory):
-    """Verdicts by name: pass, fail, not-run, everything."""
-    folder = tmp_path_factory.mktemp("runs")
-    return make_verdicts(small("gpt2", "lm"), small_checkpoint("gpt2", "lm"), folder)
 
 
 @pytest.fixture

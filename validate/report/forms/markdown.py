@@ -14,7 +14,6 @@ from mindport.validate.report.forms import Document, Form
 from mindport.validate.report.summary import (
     accepted_line,
     figure,
-    first_cause,
     fullest_tap,
     identity_line,
     policy_line,
@@ -60,7 +59,7 @@ def _results(verdict: Verdict) -> Iterator[tuple[str, ...]]:
         yield "taps", f"{right} of {len(verdict.taps)} agree"
     if verdict.first_faulty_tap:
         yield "first faulty tap", _code(verdict.first_faulty_tap)
-    if cause := first_cause(verdict):
+    if cause := verdict.first_diagnosis:
         how = "confirmed" if cause.confirmed else f"explains {cause.explained:.0%}"
         yield "cause", f"{_plain(CAUSES[cause.cause])}: {_plain(cause.detail)} ({how})"
     elif not verdict.first_faulty_tap and (fullest := fullest_tap(verdict)):

@@ -20,7 +20,6 @@ from mindport.validate.report.page.texts import read_catalogues, say
 from mindport.validate.report.summary import (
     accepted_line,
     figure,
-    first_cause,
     fullest_tap,
     identity_line,
     policy_line,
@@ -67,7 +66,7 @@ def make_page(verdict: Verdict) -> str:
         script=_plain(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         languages=list(read_catalogues()),
-        cause=first_cause(verdict),
+        cause=verdict.first_diagnosis,
         fullest=fullest_tap(verdict),
         wrong=[tap for tap in verdict.taps if not tap.ok],
         command=shlex.join(verdict.made.get("command", ())),
