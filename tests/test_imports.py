@@ -119,6 +119,7 @@ def run_without_frameworks(*argv):
         ("validate", "compare"),
         ("validate", "report"),
         ("validate", "diff"),
+        ("validate", "accept"),
         ("prompts",),
     ],
     ids="-".join,

@@ -11,6 +11,7 @@ from rich.markup import escape
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.migrate.console import ByArchitecture, command, err, show_progress
+from mindport.validate.acceptance.command import accept_command
 from mindport.validate.api import validate
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
@@ -45,6 +46,7 @@ _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and jud
   validate compare reference capture                    two recorded sides, judged
   validate report ./report --format markdown            a stored verdict in another form
   validate diff ./report-before ./report                what became worse, of two of them
+  validate accept task.toml                             all that a migration task demands
 
 Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
 side could not run.
@@ -229,6 +231,7 @@ main.add_command(selftest)
 main.add_command(env)
 main.add_command(doctor)
 main.add_command(report)
+main.add_command(accept_command)
 main.add_command(diff)
 for recording_command in recording_commands(_parameters):
     main.add_command(recording_command)

@@ -137,7 +137,7 @@ def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(os.environ, job),
+                env=worker_environment(os.environ, job),
                 cwd=job.folder,
                 start_new_session=True,
             )
@@ -149,7 +149,8 @@ def _start(job: Job) -> subprocess.Popen[bytes] | NotRun:
         )
 
 
-def _environment(inherited: Mapping[str, str], job: Job) -> dict[str, str]:
+def worker_environment(inherited: Mapping[str, str], job: Job) -> dict[str, str]:
+    """Return the environment of a job's worker: quiet, offline, and told who started it."""
     forced = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
     variables = {**_QUIET, **inherited, **forced}
     return isolated(variables, job.folder) if is_managed(job.python) else variables

@@ -117,6 +117,15 @@ class CellSession:
         The first time it also runs to see where its taps are.
         """
         shapes = self._shapes(inputs)
+        if set(self._case.taps) <= set(self._finals()):  # nothing inside is asked for
+            found = find_outputs(
+                self._run_once(inputs), self._finals(), shapes, self._mindspore.Tensor
+            )
+            return {
+                name: self._read(found[name], shapes[name])
+                for name in self._case.taps
+                if name in found
+            }
         if self._places is None:
             self._places = self._find_places(inputs, shapes)
             taps = {name: str(place) for name, place in self._places.items()}

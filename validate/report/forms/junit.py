@@ -35,12 +35,12 @@ def _render(verdict: Verdict, name: str) -> Document:
         *_cases_of_gradients(verdict, f"{base}.gradients"),
         *_cases_of_prompts(verdict, f"{base}.prompts"),
     ]
-    suite = ElementTree.SubElement(suites, "testsuite", name=_clean(base))
+    suite = ElementTree.SubElement(suites, "testsuite", name=clean_xml(base))
     if at := verdict.made.get("at"):
         suite.set("timestamp", at)
     properties = ElementTree.SubElement(suite, "properties")
     for key, value in _properties(verdict):
-        ElementTree.SubElement(properties, "property", name=key, value=_clean(value))
+        ElementTree.SubElement(properties, "property", name=key, value=clean_xml(value))
     suite.extend(cases)
     for element in (suites, suite):
         element.set("tests", str(len(cases)))
@@ -136,19 +136,19 @@ def _cases_of_prompts(verdict: Verdict, classname: str) -> Iterator[ElementTree.
 
 
 def _case(classname: str, name: str) -> ElementTree.Element:
-    return ElementTree.Element("testcase", classname=_clean(classname), name=_clean(name))
+    return ElementTree.Element("testcase", classname=clean_xml(classname), name=clean_xml(name))
 
 
 def _skip(case: ElementTree.Element, reason: str) -> None:
-    ElementTree.SubElement(case, "skipped", message=_clean(reason))
+    ElementTree.SubElement(case, "skipped", message=clean_xml(reason))
 
 
 def _fail(case: ElementTree.Element, kind: str, message: str, text: str) -> None:
-    failure = ElementTree.SubElement(case, "failure", type=kind, message=_clean(message))
-    failure.text = _clean(text)
+    failure = ElementTree.SubElement(case, "failure", type=kind, message=clean_xml(message))
+    failure.text = clean_xml(text)
 
 
-def _clean(text: str) -> str:
+def clean_xml(text: str) -> str:
     """Put a mark in the place of what XML cannot hold: control characters, lone surrogates."""
     return _NO_XML.sub("\ufffd", text)
 

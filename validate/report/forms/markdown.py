@@ -36,10 +36,11 @@ def _render(verdict: Verdict, name: str) -> Document:
                 chart = [f"![{said}]({picture})", "", _chart_caption(verdict), ""]
         except EnvironmentUnavailableError as error:
             chart = [f"_No chart: {error.message} {error.hint}_", ""]
+    what = f"{verdict.architecture} {verdict.head}"
     lines = [
-        f"## {verdict.verdict.upper()}: {_plain(verdict.architecture)} {_plain(verdict.head)}",
+        f"## {verdict.verdict.upper()}: {plain_text(what)}",
         "",
-        _plain(verdict.headline),
+        plain_text(verdict.headline),
         "",
         *_table(("", "result"), _results(verdict)),
         *_table(("", "reference", "candidate"), _sides(verdict)),
@@ -61,24 +62,24 @@ def _results(verdict: Verdict) -> Iterator[tuple[str, ...]]:
         yield "first faulty tap", _code(verdict.first_faulty_tap)
     if cause := verdict.first_diagnosis:
         how = "confirmed" if cause.confirmed else f"explains {cause.explained:.0%}"
-        yield "cause", f"{_plain(CAUSES[cause.cause])}: {_plain(cause.detail)} ({how})"
+        yield "cause", f"{plain_text(CAUSES[cause.cause])}: {plain_text(cause.detail)} ({how})"
     elif not verdict.first_faulty_tap and (fullest := fullest_tap(verdict)):
         yield "largest use of the tolerance", f"{share(fullest.used)}, at {_code(fullest.name)}"
     if verdict.gradients:
-        yield "gradients", _plain(verdict.gradients["problem"] or verdict.gradients["summary"])
+        yield "gradients", plain_text(verdict.gradients["problem"] or verdict.gradients["summary"])
     if verdict.prompts:
-        yield "prompts", f"{_plain(verdict.prompts['task'])}: {_plain(verdict.prompts['headline'])}"
+        yield "prompts", plain_text(f"{verdict.prompts['task']}: {verdict.prompts['headline']}")
     if verdict.policy:
-        yield "tolerance", _plain(policy_line(verdict.policy))
+        yield "tolerance", plain_text(policy_line(verdict.policy))
     for accepted in verdict.accepted:
-        yield "accepted", _plain(accepted_line(accepted))
+        yield "accepted", plain_text(accepted_line(accepted))
 
 
 def _sides(verdict: Verdict) -> Iterator[tuple[str, ...]]:
     sides = [side for side in ("reference", "candidate") if side in verdict.identity]
     if len(sides) == 2:
-        yield "ran", *(_plain(identity_line(verdict.identity[side])) for side in sides)
-        yield "weights", *(_plain(verdict.checkpoint[side]["origin"]) for side in sides)
+        yield "ran", *(plain_text(identity_line(verdict.identity[side])) for side in sides)
+        yield "weights", *(plain_text(verdict.checkpoint[side]["origin"]) for side in sides)
         yield "parameters loaded", *(str(verdict.load[side]["loaded"]) for side in sides)
 
 
@@ -126,7 +127,7 @@ def _tap(tap: TapResult) -> tuple[str, ...]:
         figure(alone.candidate.rms if alone else None),
         share(tap.used),
         state_of(tap),
-        _plain(tap.problem),
+        plain_text(tap.problem),
     )
 
 
@@ -138,7 +139,7 @@ def _flips(verdict: Verdict) -> Iterator[str]:
     columns = ("item", "text", "true", "reference", "candidate", "margin", "bound", "")
     rows = (
         (
-            *(_plain(flip[key]) for key in ("id", "text", "label", "reference", "candidate")),
+            *(plain_text(flip[key]) for key in ("id", "text", "label", "reference", "candidate")),
             figure(flip["margin"]),
             figure(flip["bound"]),
             "explained" if flip["explained"] else "**unexplained**",
@@ -155,7 +156,7 @@ def _reason(reason: Mapping[str, str]) -> str:
 
 
 def _list(title: str, lines: Iterable[str]) -> Iterator[str]:
-    items = [f"- {_plain(line)}" for line in lines]
+    items = [f"- {plain_text(line)}" for line in lines]
     if items:
         yield from (f"### {title}", "", *items, "")
 
@@ -173,7 +174,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
         yield from (f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *lines, "")
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return text that shows as it is, in a table too: no markup, no link, no mention."""
     line = " ".join(text.split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,1 @@
+"""Task files to begin with: one TOML file each, found by listing the folder."""
