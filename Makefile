@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with everything that the project needs
 # make demo    the main job: port a GPT-2 and a BERT and prove them equal
 # make test    lint, types, and the tests
+# make site    these documents as a site, in build/site
 # make models  rebuild the embedded models into build/embedded
 # make notebooks  execute the notebooks of examples/ and store what came out
 # make pictures  rebuild the terminal pictures of the README
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types real pictures notebooks models matrix matrix-ci clean
+.PHONY: setup demo test lint types real site pictures notebooks models matrix matrix-ci clean
 
 # Where pyenv keeps interpreters that are not on the PATH.
 PYENV_ROOT ?= $(HOME)/.pyenv
@@ -26,7 +27,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
-	$(PIP) -e ".[torch,mindspore,hub,dev]"
+	$(PIP) -e ".[torch,mindspore,hub,dev,docs]"
 	touch $@
 
 demo: setup
@@ -51,6 +52,10 @@ types: setup
 real: setup
 	$(PIP) --no-deps -r tests/real/requirements.txt
 	$(BIN)/python -m pytest tests/real
+
+# Warnings are errors; no network is needed.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 models: setup
 	mkdir -p build/data build/embedded

@@ -51,9 +51,8 @@ class ModelOutput(tuple[Any, ...]):
     does not have is None as an attribute and a KeyError as an item. Inside a graph (a cell in
     another cell, ``mindspore.jit``, ``value_and_grad`` in graph mode) it is a plain tuple: index.
 
-    Args:
+    Attributes:
         names: One name per value.
-        values: What the network returned.
     """
 
     names: tuple[str, ...]
