@@ -10,6 +10,7 @@ import click
 
 from mindport.migrate.checkpoints.formats import FORMATS
 from mindport.migrate.checkpoints.tensors import FLOATS
+from mindport.migrate.commands import complete_words
 from mindport.migrate.console import err, out, write_report
 from mindport.migrate.errors import MindportError, PlanError
 from mindport.migrate.options import Options
@@ -25,7 +26,7 @@ _PATH = click.Path(path_type=Path)
 def places() -> list[click.Parameter]:
     """Return the arguments: from where, to where."""
     return [
-        click.Argument(["source"], metavar="SRC"),
+        click.Argument(["source"], metavar="SRC", shell_complete=complete_words(tuple)),
         click.Argument(["destination"], metavar="DST", type=_PATH, required=False),
     ]
 
@@ -46,7 +47,8 @@ def carrying_options() -> list[click.Parameter]:
         click.Option(["--verify/--no-verify"], default=True, show_default=True,
                      help="Read what was written back from the disk and compare it with SRC."),
         click.Option(["--dry-run"], is_flag=True, help="Plan from the headers; write nothing."),
-        click.Option(["--report"], type=_PATH, help="Write the report as JSON to this file."),
+        click.Option(["--report"], type=_PATH, metavar="FILE",
+                     help="Write the report as JSON."),
         click.Option(["--force"], is_flag=True, help="Replace DST if it exists."),
         click.Option(["--json", "as_json"], is_flag=True,
                      help="Print events as JSON, one a line, instead of the report."),

@@ -11,12 +11,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
-import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
 from mindport.migrate.errors import EXIT_USAGE, DestinationError, MindportError
+from mindport.migrate.language import tell
 from mindport.migrate.progress import OnProgress
 
 P = ParamSpec("P")
@@ -50,9 +51,20 @@ def show_progress(*, quiet: bool = False) -> Iterator[OnProgress | None]:
 def show_error(error: MindportError) -> None:
     """Print an error as the user should see it: what, where, what to do."""
     console = err()
-    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    console.print(f"[bold red]{tell('error:')}[/] {escape(tell(error.message))}")
     if error.hint:
-        console.print(f"[bold]  try:[/] {escape(error.hint)}")
+        console.print(f"[bold]  {tell('try:')}[/] {escape(tell(error.hint))}")
+
+
+def label(word: str, width: int = 11) -> str:
+    """Return what stands at the beginning of a line, in the reader's language.
+
+    Args:
+        word: In English.
+        width: That it is filled up to, in cells of the terminal; a Chinese character takes two.
+    """
+    said = tell(word)
+    return said + " " * (width - cell_len(said))
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:
@@ -70,7 +82,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except BrokenPipeError:
             code = EXIT_USAGE
         except KeyboardInterrupt:
-            err().print("interrupted")
+            err().print(tell("interrupted"))
             code = 128 + signal.SIGINT
         raise SystemExit(code or 0)
 
@@ -101,33 +113,3 @@ def write_whole(path: Path, text: str) -> None:
         raise DestinationError(
             f"{path} cannot be written: {error.strerror or error}.", "Choose another place."
         ) from None
-
-
-class ByArchitecture(click.Group):
-    """A group with one subcommand per architecture, found by listing the folder.
-
-    Args:
-        build: Makes the subcommand of an architecture's name.
-        names: Lists the architectures.
-        attributes: What click.Group takes.
-    """
-
-    def __init__(
-        self,
-        *,
-        build: Callable[[str], click.Command],
-        names: Callable[[], tuple[str, ...]],
-        **attributes: Any,
-    ) -> None:
-        super().__init__(**attributes)
-        self._build, self._names = build, names
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the architectures first, then the other subcommands."""
-        return [*self._names(), *super().list_commands(ctx)]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a subcommand by name."""
-        if cmd_name in self._names():
-            return self._build(cmd_name)
-        return super().get_command(ctx, cmd_name)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mindport.migrate.checkpoints.tensors import DTYPES, TensorReader
 from mindport.migrate.entry import Entry
+from mindport.migrate.language import tell
 from mindport.migrate.options import Written
 from mindport.migrate.transfer import Transfer
 from mindport.migrate.vocabulary_rows import CutVocabulary, PadVocabulary
@@ -55,17 +56,15 @@ def print_report(console: Console, notes: Console, plan: Transfer, written: Writ
     """
     print_plan(console, plan)
     console.print()
-    console.print(summary(plan), soft_wrap=True)
-    console.print(escape(outcome(written)), soft_wrap=True)
+    console.print(tell(summary(plan)), soft_wrap=True)
+    console.print(escape(tell(outcome(written))), soft_wrap=True)
     if written and written.overflows:
-        console.print(
-            f"{sum(written.overflows.values())} values of {len(written.overflows)} tensors became "
-            "infinite"
-        )
+        count, names = sum(written.overflows.values()), len(written.overflows)
+        console.print(tell(f"{count} values of {names} tensors became infinite"))
     if any(e.action in ("ignored", "generated") for e in plan.entries):
-        notes.print("note: some tensors were ignored or generated; see the table")
+        notes.print(tell("note: some tensors were ignored or generated; see the table"))
     for note in plan.notes:
-        notes.print(escape(f"note: {note}"))
+        notes.print(escape(tell(f"note: {note}")))
 
 
 def print_plan(console: Console, plan: Transfer) -> None:
@@ -73,9 +72,9 @@ def print_plan(console: Console, plan: Transfer) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     labels = plan.labels
     for column in (f"{labels['source_layout']} (source)", f"{labels['target_layout']} (target)"):
-        table.add_column(column, overflow="fold")
+        table.add_column(tell(column), overflow="fold")
     for column in ("shape", "layout", "dtype", "fate"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(tell(column), no_wrap=True)
     for entry in plan.entries:
         table.add_row(*_row(entry))
     console.print(table)
@@ -85,7 +84,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
     shape = "x".join(map(str, entry.shape)) or "scalar"
     cast = entry.dtype != entry.target_dtype
     style = _STYLES[entry.action]
-    fate = f"[{style}]{entry.action}[/]" + (f": {escape(entry.reason)}" if entry.reason else "")
+    reason = f": {escape(tell(entry.reason))}" if entry.reason else ""
+    fate = f"[{style}]{tell(entry.action)}[/]{reason}"
     return (
         " + ".join(entry.sources) or "-",
         entry.target or "-",
@@ -146,9 +146,9 @@ def _resized(plan: Transfer) -> str:
 def print_inspection(console: Console, reader: TensorReader) -> None:
     """Print what a checkpoint holds."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("tensor", overflow="fold")
+    table.add_column(tell("tensor"), overflow="fold")
     for column in ("shape", "dtype"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(tell(column), no_wrap=True)
     for name, info in reader.infos.items():
         table.add_row(name, "x".join(map(str, info.shape)) or "scalar", info.dtype)
     console.print(table)

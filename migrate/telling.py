@@ -19,6 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mindport.migrate.language import tell
 from mindport.migrate.progress import Listener, Stage
 
 EVERY_SECONDS = 5.0
@@ -35,12 +36,12 @@ class Bar(Listener):
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """Move the stage's bar."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._bar.add_task(stage, total=total)
+            self._tasks[stage] = self._bar.add_task(tell(stage), total=total)
         self._bar.update(self._tasks[stage], completed=done)
 
     def notice(self, text: str) -> None:
         """Print above the bars."""
-        self._bar.console.print(text, markup=False)
+        self._bar.console.print(tell(text), markup=False)
 
 
 class Lines(Listener):
@@ -59,13 +60,13 @@ class Lines(Listener):
             return
         self._last[stage] = now, done
         self._console.print(
-            f"{stage}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB ({done / total:.0%})",
+            tell(f"{stage}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB ({done / total:.0%})"),
             markup=False,
         )
 
     def notice(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, markup=False)
+        self._console.print(tell(text), markup=False)
 
 
 class JsonLines(Listener):

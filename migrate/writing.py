@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from mindport.migrate.progress import Listener, Stage
 from mindport.migrate.streaming.feed import Feed
 from mindport.migrate.streaming.fill import fill
 from mindport.migrate.streaming.folder import WorkFolder, was_published, work_folder_of
+from mindport.migrate.streaming.on_disk import OnDisk
 from mindport.migrate.streaming.parts import Part, divide
 from mindport.migrate.streaming.reading import Source, identify_files, source_order
-from mindport.migrate.streaming.verify import DiffersError, verify_file
+from mindport.migrate.streaming.verify import DiffersError, Verifier
 from mindport.migrate.streaming.weights import Weights
+from mindport.migrate.streaming.worker import Worker
 from mindport.migrate.target import target_config, target_metadata
 from mindport.migrate.transfer import Transfer
 
@@ -102,8 +104,6 @@ class _Writing:
     ) -> None:  # fmt: skip
         self._plan, self._source, self._folder = plan, source, folder
         self._options, self._listener = options, listener
-        self._entries = {e.target: e for e in plan.entries if e.action in ("ported", "generated")}
-        self._digests: dict[str, str] = {}
         self._sources: dict[Path, str] = {}
         self._kept: list[str] = []
         self._overflows: dict[str, int] = {}
@@ -114,52 +114,78 @@ class _Writing:
         self._listener.start(len(parts), total)
         writes = _Counter(self._listener, "write", total)
         reads = _Counter(self._listener, "verify", total)
-        with Source(self._source.reader, hashing=True) as source:
-            weights = Weights(source)
-            feed = Feed(self._plan, weights, allow_overflow=self._options.allow_overflow)
+        reader = self._source.reader
+        with Source(reader, hashing=True) as source, Source(reader, hashing=False) as again:
+            feed = Feed(self._plan, Weights(source), allow_overflow=self._options.allow_overflow)
+            verifier = Verifier(self._plan, Weights(again))
             for part in parts:
-                size = part.layout.size
-                kept = self._keep(part, weights)
+                kept = self._keep(part, verifier)
                 if kept:
                     self._kept.append(part.name)
-                    writes.add(size)
-                    reads.add(size)
+                    writes.add(part.layout.size)
+                    reads.add(part.layout.size)
                 else:
-                    digest = fill(part.layout, feed, self._folder.files / part.name, writes.add)
+                    digest = self._write(part, feed, verifier, writes, reads)
                     self._folder.finish(part.name, digest)
-                if self._options.verify and not kept:
-                    end = reads.done + size
-                    self._verify(part, weights, reads.add)
-                    reads.add(end - reads.done)
-                self._listener.part(part.name, size, self._folder.finished[part.name], kept)
+                digest = self._folder.finished[part.name]
+                self._listener.part(part.name, part.layout.size, digest, kept)
             self._sources = source.hashes()
             source.check_unchanged()
             self._overflows = feed.overflows
 
-    def _keep(self, part: Part, weights: Weights) -> bool:
+    def _write(
+        self, part: Part, feed: Feed, verifier: Verifier, writes: _Counter, reads: _Counter
+    ) -> str:
+        """Write a part; meanwhile read back what is on the disk. Return its sha256."""
+        path, on_disk = self._folder.files / part.name, OnDisk()
+        if not self._options.verify:
+            return fill(part.layout, feed, path, writes.add, on_disk, hashing=True)
+        digests: list[str] = []
+        worker = Worker("verify")
+        worker.put(
+            lambda: digests.append(
+                verifier.verify(path, part.layout, part.infos, on_disk, reads.count)
+            )
+        )
+
+        def passed(size: int) -> None:
+            worker.check()
+            writes.add(size)
+            reads.tell()
+
+        try:
+            # What comes back is hashed, once every byte of it was compared.
+            fill(part.layout, feed, path, passed, on_disk, hashing=False)
+            worker.close(reads.tell)
+        except BaseException:
+            on_disk.abandon()
+            worker.stop()
+            raise
+        return digests[0]
+
+    def _keep(self, part: Part, verifier: Verifier) -> bool:
         """Return whether a part was finished before and still is what it was."""
         if part.name not in self._folder.finished:
             return False
+        path, size = self._folder.files / part.name, part.layout.size
         try:
-            # Whether these bytes count is known at the end.
-            self._verify(part, weights, lambda _: None)
+            if not self._options.verify:
+                digest = sha256_of(path)
+            elif path.stat().st_size != size:
+                raise DiffersError(f"{part.name} has another size")
+            else:
+                # Whether these bytes count is known at the end.
+                digest = verifier.verify(
+                    path, part.layout, part.infos, OnDisk(size), lambda _: None
+                )
+            if digest != self._folder.finished[part.name]:
+                raise DiffersError(f"{part.name} read back differs from what was written")
         except (DiffersError, CheckpointError):
             self._listener.notice(f"{part.name} was changed since it was written; written again")
             self._folder.reject(part.name)
             return False
         self._listener.notice(f"{part.name} was finished before and is kept")
         return True
-
-    def _verify(self, part: Part, weights: Weights, passed: Callable[[int], None]) -> None:
-        """Read a part back; compare it with the source as well, unless that was declined."""
-        entries = {name: self._entries[name] for name in part.infos}
-        verify_file(
-            self._folder.files / part.name,
-            self._folder.finished[part.name],
-            entries if self._options.verify else {},
-            weights,
-            passed,
-        )
 
     def finish(
         self, destination: Path, config: Mapping[str, Any], form: Format, parts: list[Part]
@@ -194,11 +220,20 @@ class _Writing:
 class _Counter:
     def __init__(self, listener: Listener, stage: Stage, total: int) -> None:
         self._listener, self._stage, self._total = listener, stage, total
-        self.done = 0
+        self.done = self._told = 0
+
+    def count(self, size: int) -> None:
+        """Note that more is done; another thread may."""
+        self.done += size
+
+    def tell(self) -> None:
+        if self.done > self._told:
+            self._told = self.done
+            self._listener.progress(self._stage, self._told, self._total)
 
     def add(self, size: int) -> None:
-        self.done += size
-        self._listener.progress(self._stage, self.done, self._total)
+        self.count(size)
+        self.tell()
 
 
 def _in_order(plan: Transfer, source: Checkpoint) -> dict[str, TensorInfo]:

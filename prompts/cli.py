@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mindport.migrate.commands import Group, Option, complete_words, version_option
 from mindport.migrate.console import command
 from mindport.migrate.errors import EXIT_FAIL, EXIT_PASS, MindportError
 from mindport.prompts.formats.convert import convert as convert_prompts
@@ -22,25 +23,23 @@ from mindport.prompts.tokenizer import PromptTokenizer
 _COLOURS = {"error": "red", "warning": "yellow", "info": None}
 _HELP = """Prompt tasks: a data set, a template, and words for its labels.
 
-\b
-  mindport prompts list                                 the tasks that are there
-  mindport prompts show sentiment --checkpoint ./gpt2   prompts as the model gets them
-  mindport prompts lint ./mine.yaml --checkpoint ./gpt2 what may go wrong with them
-  mindport prompts convert ./templates.yaml --to mindport -o mine.yaml
-  mindport prompts run sentiment gpt2 -o runs/torch     what a model answers
-  mindport prompts compare runs/torch runs/mindspore    whether two answer alike
-  mindport prompts learn sentiment gpt2 --method soft-prompt
-
 Exit codes: 0 done, 1 the comparison failed, 2 bad input, 3 a side could not run.
 """
+_EXAMPLES = {
+    "mindport prompts list": "the tasks that are there",
+    "mindport prompts show sentiment --checkpoint ./gpt2-hf": "prompts as the model gets them",
+    "mindport prompts lint ./mine.yaml --checkpoint ./gpt2-hf": "what may go wrong with them",
+    "mindport prompts convert ./templates.yaml --to task -o mine.yaml": "another tool's prompts",
+    "mindport prompts run sentiment gpt2 -o runs/torch": "what a model answers",
+    "mindport prompts compare runs/torch runs/mindspore": "whether two answer alike",
+    "mindport prompts learn sentiment gpt2 --method soft-prompt": "learn a prompt on both",
+}
 
 
-@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """Group the commands."""
+main = Group("prompts", params=[version_option()], help=_HELP, examples=_EXAMPLES)
 
 
-@main.command(name="list")
+@main.command(name="list", examples={"mindport prompts list": ""})
 @command
 def list_tasks() -> None:
     """List the tasks that mindport brings."""
@@ -50,10 +49,12 @@ def list_tasks() -> None:
         click.echo(f"{name}  version {task.version}: {task.description} ({labels})")
 
 
+task_argument = click.argument("task", shell_complete=complete_words(task_names))
 checkpoint_option = click.option(
     "--checkpoint",
     required=True,
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Folder with the tokenizer files.",
 )
 shape_option = click.option(
@@ -66,14 +67,20 @@ length_option = click.option(
 )
 
 
-@main.command()
-@click.argument("task")
+@main.command(examples={
+    "mindport prompts show sentiment --checkpoint ./gpt2-hf": "",
+    "mindport prompts show ./mine.yaml --checkpoint ./bert-hf --shots 4 --limit 1": "few-shot, one",
+})  # fmt: skip
+@task_argument
 @checkpoint_option
 @shape_option
 @length_option
-@click.option("--shots", default=0, show_default=True, help="Demonstrations before each prompt.")
-@click.option("--seed", default=0, show_default=True, help="Of the demonstrations.")
-@click.option("-n", "--items", default=3, show_default=True, help="How many prompts to print.")
+@click.option("--shots", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Demonstrations before each prompt.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the demonstrations.")
+@click.option("--limit", "items", cls=Option, aliases=("--items", "-n"), default=3,
+              type=click.IntRange(min=1), show_default=True,
+              help="At most so many items.")  # fmt: skip
 @command
 def show(
     task: str,
@@ -115,8 +122,11 @@ def default_shape(tokenizer: PromptTokenizer) -> Shape:
     return "prefix" if tokenizer.mask_id is None else "cloze"
 
 
-@main.command()
-@click.argument("task")
+@main.command(examples={
+    "mindport prompts lint ./mine.yaml --checkpoint ./gpt2-hf": "",
+    "mindport prompts lint sentiment --checkpoint ./bert-hf --shape cloze": "",
+})  # fmt: skip
+@task_argument
 @checkpoint_option
 @shape_option
 @length_option
@@ -151,23 +161,40 @@ def lint(task: str, checkpoint: Path, shape: Shape | None, max_length: int) -> i
     return EXIT_FAIL if errors else EXIT_PASS
 
 
-@main.command()
+@main.command(examples={
+    "mindport prompts convert ./templates.yaml --to openprompt -o ./words": "",
+    "mindport prompts convert t.txt --verbalizer w.txt --classes neg,pos --data r.jsonl -o m.yaml":
+        "from OpenPrompt's files",
+})  # fmt: skip
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--from", "source_format", help="The source's format; by default found out.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="The file to make.")  # fmt: skip
+@click.option("--from", "source_format", metavar="FORMAT",
+              help="The source's format; by default found out.")  # fmt: skip
 @click.option(
-    "--to", "target_format", default="task", show_default=True, help="The format to write."
+    "--to",
+    "target_format",
+    metavar="FORMAT",
+    default="task",
+    show_default=True,
+    help="The format to write.",
 )
-@click.option("--verbalizer", type=click.Path(path_type=Path), help="The file with the words.")
+@click.option(
+    "--verbalizer", type=click.Path(path_type=Path), metavar="FILE", help="The file with the words."
+)
 @click.option("--classes", help="The labels in order, with commas, where the words lack them.")
 @click.option("--choice", type=int, help="Which line of templates, from 0.")
 @click.option("--verbalizer-choice", type=int, help="Which set of words, from 0.")
 @click.option("--template", help="Which template of several, by name.")
 @click.option("--text", help="The field that [X] stands for.")
-@click.option("--data", help="The rows' file, as seen from the task's folder.")
-@click.option("--shots", help="The demonstrations' file, likewise.")
+@click.option("--data", metavar="FILE", help="The rows' file, as seen from the task's folder.")
+@click.option("--shots-file", "shots", cls=Option, aliases=("--shots",), metavar="FILE",
+              help="The demonstrations' file, likewise.")  # fmt: skip
 @click.option(
-    "--verbalizer-output", type=click.Path(path_type=Path), help="Where the words are written."
+    "--verbalizer-output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the words are written.",
 )
 @command
 def convert(
@@ -181,12 +208,9 @@ def convert(
     verbalizer_output: Path | None,
     **options: Any,
 ) -> None:
-    r"""Carry a prompt file over to another tool; what cannot be carried over is named.
+    """Carry a prompt file over to another tool; what cannot be carried over is named.
 
-    \b
     Formats: task (mindport's own), plain, openprompt, promptsource, lm_eval, pet.
-      mindport prompts convert template.txt --verbalizer words.txt --classes neg,pos \
-        --data rows.jsonl -o mine.yaml
     """
     if classes is not None:
         options["classes"] = [name.strip() for name in classes.split(",")]

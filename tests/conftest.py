@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 from mindport.migrate.architectures import architecture_names, load_architecture
 from mindport.validate.checkpoints import ReferenceChoice, random_checkpoint
+
+# Tests read what is said in English, whatever the language of the machine.
+os.environ["MINDPORT_LANG"] = "en"
 
 # A busy machine is no fault of what is tested.
 settings.register_profile("mindport", deadline=None)

@@ -10,12 +10,22 @@ from rich.markup import escape
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, err, show_progress
+from mindport.migrate.commands import (
+    ByArchitecture,
+    Command,
+    Option,
+    complete_words,
+    version_option,
+)
+from mindport.migrate.console import command, err, show_progress
+from mindport.migrate.language import tell
+from mindport.prompts.task import task_names
 from mindport.validate.acceptance.command import accept_command
 from mindport.validate.api import validate
 from mindport.validate.backend import backend_names
 from mindport.validate.case import ATTENTIONS, DTYPES, EAGER, MODES, SDPA
 from mindport.validate.checkpoints import embedded_checkpoints
+from mindport.validate.departures.asking import ACCEPT
 from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.device_option import DeviceName
 from mindport.validate.doctor.command import doctor
@@ -31,36 +41,41 @@ from mindport.validate.tolerance import POLICIES
 
 _HELP = """Run a model on PyTorch and on MindSpore, compare every layer, and judge.
 
-\b
-  validate gpt2                                         the embedded weights
-  validate bert --prompts topic                         and what they predict
-  validate gpt2 --checkpoint ./gpt2-hf --mode graph     your own, graph mode
-  validate gpt2 --checkpoint ./gpt2-hf --candidate-checkpoint ./gpt2-ms
-  validate bert --checkpoint random --size base         full size, no download
-  validate gpt2 --candidate my_port.py:build            a MindSpore port of your own
-  validate bert --gradients                             the backward pass as well
-  validate gpt2 --backend mindnlp                       MindNLP, in an environment of its own
-  validate gpt2 --backend mindnlp --accept mindspore-cpu-tanh      but for a kernel of its platform
-  validate gpt2 --emulate ascend-fp16                   what to expect of a device
-  validate record gpt2 --device Ascend -o capture       one side, where the device is
-  validate compare reference capture                    two recorded sides, judged
-  validate report ./report --format markdown            a stored verdict in another form
-  validate diff ./report-before ./report                what became worse, of two of them
-  validate accept task.toml                             all that a migration task demands
-
 Exit codes: 0 pass, or an emulation within its prediction, 1 the comparison failed, 2 bad input, 3 a
 side could not run.
 """
+_EXAMPLES = {
+    "validate gpt2": "the embedded weights",
+    "validate bert --prompts topic": "and what they predict",
+    "validate gpt2 --checkpoint ./gpt2-hf --mode graph": "your own, graph mode",
+    "validate gpt2 --checkpoint ./gpt2-hf --candidate-checkpoint ./gpt2-ms": "ported already",
+    "validate bert --checkpoint random --size base": "full size, no download",
+    "validate gpt2 --candidate my_port.py:build": "a MindSpore port of your own",
+    "validate bert --gradients": "the backward pass as well",
+    "validate gpt2 --backend mindnlp": "MindNLP, in an environment of its own",
+    "validate gpt2 --backend mindnlp --accept mindspore-cpu-tanh": "but for a kernel of it",
+    "validate gpt2 --emulate ascend-fp16": "what to expect of a device",
+    "validate record gpt2 --device Ascend -o capture": "one side, where the device is",
+    "validate compare reference capture": "two recorded sides, judged",
+    "validate report ./report --format markdown": "a stored verdict in another form",
+    "validate diff ./report-before ./report": "what became worse, of two of them",
+    "validate accept task.toml": "all that a migration task demands",
+}
 
 
 def _build(name: str) -> click.Command:
     architecture = load_architecture(name)
-    return click.Command(
+    return Command(
         name,
         params=_parameters(architecture),
         callback=command(lambda **options: _validate(name, **options)),
         help=f"Validate a {architecture.title} on two backends.",
         short_help=f"Validate a {architecture.title}.",
+        examples={
+            f"validate {name}": "",
+            f"validate {name} --checkpoint ./{name}-hf --mode graph": "your own, graph mode",
+            f"validate {name} --dtype float16 --report ./report": "half precision; an HTML page",
+        },
     )
 
 
@@ -70,6 +85,8 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
     return [
         click.Option(["--checkpoint"], default=default.checkpoint, show_default=True,
                      metavar="PATH|NAME|embedded|random",
+                     shell_complete=complete_words(
+                         lambda: (*embedded_checkpoints(architecture.name), "random")),
                      help="The weights: a Hugging Face folder or file, a model's name in the "
                      f"Hugging Face cache or hub, {_shipped(architecture.name)}or random ones."),
         click.Option(["--candidate-checkpoint"], type=path, metavar="PATH",
@@ -82,7 +99,7 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
                      help="Where the taps are in it (YAML, tap: cell); what it leaves open is "
                      "proposed."),
         click.Option(["--config", "config_file"], type=path, metavar="FILE",
-                     help="config.json for random weights, or for a file that lies without one."),
+                     help="config.json, for weights that lie without one, and for random ones."),
         click.Option(["--size"], type=click.Choice(tuple(architecture.sizes)),
                      help="Size of random weights.  [default: tiny]"),
         click.Option(["--head"], type=click.Choice(tuple(architecture.heads)),
@@ -97,9 +114,11 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--seed"], type=int, default=default.seed, show_default=True,
                      help="Of random inputs and weights."),
         click.Option(["--prompts"], metavar="TASK|FILE",
+                     shell_complete=complete_words(task_names),
                      help="Classify a labelled set by prompt on both sides: a task that `mindport "
                      "prompts list` shows, or a file of your own."),
-        click.Option(["--prompt-limit"], type=click.IntRange(min=1),
+        Option(["--limit", "prompt_limit"], aliases=["--prompt-limit"],
+               type=click.IntRange(min=1),
                      help="At most so many items."),
         click.Option(["--shots"], type=click.IntRange(min=0), default=default.shots,
                      show_default=True, help="Demonstrations before each prompt."),
@@ -111,9 +130,7 @@ def _parameters(architecture: Architecture) -> list[click.Parameter]:
         click.Option(["--atol"], type=float, help="Absolute tolerance, instead of a policy."),
         click.Option(["--rtol"], type=float, help="Relative tolerance, instead of a policy."),
         click.Option(["--accept"], type=click.Choice(tuple(DEPARTURES)), multiple=True,
-                     help="Judge the candidate against the network with this kernel of its "
-                     "platform, a known departure from the definition; everything else is held to "
-                     "the derived tolerance. May be given several times."),
+                     help=ACCEPT),
         click.Option(["--emulate"], type=click.Choice(tuple(UNITS)),
                      help="Run no candidate, but predict: the network with the inputs of matrix "
                      "products rounded as this unit does. Never a pass of the device."),
@@ -168,63 +185,64 @@ def _shipped(architecture: str) -> str:
 
 
 def _validate(name: str, *, report: Path | None, quiet: bool, **choices: Any) -> int:
-    with show_progress(quiet=quiet) as tell:
-        verdict = validate(name, on_progress=tell, **choices)
+    with show_progress(quiet=quiet) as hear:
+        verdict = validate(name, on_progress=hear, **choices)
     return show_verdict(verdict, report, quiet=quiet)
 
 
-@click.command()
+@click.command(cls=Command, examples={
+    "validate taps gpt2 --candidate my_port.py:build -o taps.yaml": "",
+    "validate gpt2 --candidate my_port.py:build --taps taps.yaml": "with them, corrected",
+})  # fmt: skip
 @click.argument("architecture", type=click.Choice(architecture_names()))
-@click.option("--candidate", required=True, metavar="FILE.py:FUNCTION", help="Your network.")
+@click.option("--candidate", required=True, metavar="FILE.py:FUNCTION", help="A MindSpore network "
+              "of your own: a function build(config, checkpoint) that returns an nn.Cell."
+              )  # fmt: skip
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the mapping to FILE; by default it is printed.",
+    help="Write FILE; by default it is printed.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
     "--checkpoint",
     default=Request.checkpoint,
     metavar="PATH|NAME|embedded|random",
-    help="The weights of the reference.  [default: embedded, or random if none are]",
+    help="The reference's weights.  [default: embedded, or random if none are]",
 )
 @click.option(
     "--candidate-checkpoint",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="What the factory is given; by default the weights are ported on the fly.",
+    help="An already ported folder or file; by default the weights are ported on the fly.",
 )
-@click.option("--head", help="The head; by default the checkpoint's.")
-@click.option("--size", help="Size of random weights.")
+@click.option("--head", metavar="HEAD", help="The head; by default the checkpoint's.")
+@click.option("--size", metavar="SIZE", help="Size of random weights.  [default: tiny]")
 @click.option(
     "--taps",
     "taps_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What you have corrected already; it is kept.",
+    help="Where the taps are in it (YAML, tap: cell); what it leaves open is proposed.",
 )
-@click.option("--python", metavar="PATH", help="The interpreter that runs your network.")
+@click.option("--python", metavar="PATH", help="The candidate's interpreter.  [default: this one, "
+              "or the backend's own environment (validate env)]")  # fmt: skip
 @command
 def taps(architecture: str, output: Path | None, force: bool, **choices: Any) -> None:
-    r"""Propose where the taps are in a network of your own, as a file to correct.
-
-    \b
-      validate taps gpt2 --candidate my_port.py:build -o taps.yaml
-      validate gpt2 --candidate my_port.py:build --taps taps.yaml
-    """
+    """Propose where the taps are in a network of your own, as a file to correct."""
     text = survey(Request(architecture, **choices))
     if output is None:
         click.echo(text, nl=False)
         return
     write_mapping(output, text, force)
-    err().print(f"wrote {escape(str(output))}", soft_wrap=True)
+    err().print(escape(tell(f"wrote {output}")), soft_wrap=True)
 
 
 main = ByArchitecture(
-    name="validate", build=_build, names=architecture_names, help=_HELP,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    name="validate", build=_build, names=architecture_names, help=_HELP, examples=_EXAMPLES,
+    params=[version_option()],
 )  # fmt: skip
 main.add_command(taps)
 main.add_command(selftest)

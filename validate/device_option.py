@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 from mindport.migrate.errors import MindportError
 from mindport.validate.devices import parse_device
@@ -23,3 +24,14 @@ class DeviceName(click.ParamType):
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Return what stands in the help."""
         return "CPU|GPU|Ascend[:N]"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the kinds that a shell may complete to."""
+        begun = incomplete.lower()
+        return [
+            CompletionItem(kind)
+            for kind in ("CPU", "GPU", "Ascend")
+            if kind.lower().startswith(begun)
+        ]

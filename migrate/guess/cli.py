@@ -6,22 +6,28 @@ import json
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from mindport.migrate.checkpoints.hub import resolve_checkpoint
 from mindport.migrate.checkpoints.locate import open_checkpoint
+from mindport.migrate.commands import Command, complete_words
 from mindport.migrate.console import command, out, write_whole
 from mindport.migrate.errors import EXIT_FAIL, EXIT_PASS, DestinationError
 from mindport.migrate.guess.guess import guess_map
 from mindport.migrate.guess.show import map_text, print_guess
+from mindport.migrate.language import tell
 
 
-@click.command()
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="TARGET")
+@click.command(cls=Command, examples={
+    "migrate guess ./theirs ./mine -o map.yaml": "",
+    "migrate guess ./theirs ./mine --values": "both hold the same numbers",
+})  # fmt: skip
+@click.argument("source", metavar="SRC", shell_complete=complete_words(tuple))
+@click.argument("target", metavar="TARGET", shell_complete=complete_words(tuple))
 @click.option("--values", "by_values", is_flag=True,
               help="Both hold the same numbers: pair those that do.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the map, for `migrate map --map`.")  # fmt: skip
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write FILE; by default it is printed.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command
@@ -45,5 +51,5 @@ def guess_command(
     else:
         print_guess(out(), guess)
         if output is not None:
-            out().print(f"wrote {output}", soft_wrap=True)
+            out().print(escape(tell(f"wrote {output}")), soft_wrap=True)
     return EXIT_PASS if guess.certain else EXIT_FAIL

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from mindport.migrate.carrying import carry, carrying_options, places
+from mindport.migrate.commands import Command
 from mindport.migrate.console import command
 from mindport.migrate.mapping.porting import prepare_map
 
-map_command = click.Command(
+map_command = Command(
     "map",
     params=[
         *places(),
@@ -31,4 +32,8 @@ map_command = click.Command(
     "Every tensor of SRC must be used or listed, every one of DST set once.  `migrate guess` "
     "proposes a map.",
     short_help="Port anything, by a map file.",
+    examples={
+        "migrate map ./theirs ./port --map map.yaml": "",
+        "migrate map ./port ./theirs --map map.yaml --back": "the way back",
+    },
 )  # fmt: skip

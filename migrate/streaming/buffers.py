@@ -7,16 +7,20 @@ from threading import Lock
 
 import numpy as np
 
+_PAGE = 4096
+
 
 class Buffer:
     """A piece of memory of a :class:`Pool`.
 
     Attributes:
-        array: The bytes.
+        array: The bytes; they begin with a page, as direct reads from a disk want it.
     """
 
     def __init__(self, pool: Pool, size: int) -> None:
-        self.array = np.empty(size, np.uint8)
+        memory = np.empty(size + _PAGE, np.uint8)
+        start = -memory.ctypes.data % _PAGE
+        self.array = memory[start : start + size]
         self._pool = pool
         self._users = 0
         self._lock = Lock()

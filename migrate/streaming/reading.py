@@ -167,6 +167,8 @@ class _FileHash:
         self._file.close()
 
     def _catch_up(self, offset: int | None) -> None:
+        if self._end == offset:
+            return
         buffer = bytearray(_OWN_READS)
         while offset is None or self._end < offset:
             wanted = _OWN_READS if offset is None else min(_OWN_READS, offset - self._end)

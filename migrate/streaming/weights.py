@@ -17,8 +17,8 @@ CHUNK = 1 << 20
 PANEL = 64 << 20
 """Bytes of a matrix that are held at once."""
 
-Piece = tuple[np.ndarray, Buffer]
-"""An array, ``(n,)``, and the memory that it lies in."""
+Piece = tuple[np.ndarray, Buffer | None]
+"""An array, ``(n,)``, and the memory that it lies in, if that is used again."""
 
 
 class Weights:

@@ -9,6 +9,7 @@ from threading import Thread
 from mindport.migrate.streaming.buffers import Buffer
 
 Job = Callable[[], None]
+_SECONDS = 0.1
 
 
 class Worker:
@@ -37,21 +38,34 @@ class Worker:
         Raises:
             OSError: Or whatever else an earlier job failed with.
         """
-        if self._failure is not None:
-            raise self._failure
+        self.check()
         if buffer is not None:
             buffer.keep()
         self._jobs.put((job, buffer))
 
-    def close(self) -> None:
+    def check(self) -> None:
+        """Raise if a job failed.
+
+        Raises:
+            OSError: Or whatever else it failed with.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait until all jobs are done.
+
+        Args:
+            meanwhile: Called some times a second until they are.
 
         Raises:
             OSError: Or whatever else a job failed with.
         """
-        self.stop()
-        if self._failure is not None:
-            raise self._failure
+        self._jobs.put(None)
+        while self._thread.is_alive():
+            self._thread.join(_SECONDS)
+            meanwhile()
+        self.check()
 
     def stop(self) -> None:
         """Wait for the thread's end, whether or not a job failed; may be called again."""

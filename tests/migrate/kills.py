@@ -19,7 +19,7 @@ from mindport.migrate.errors import MindportError
 from mindport.migrate.manifest import sha256_of
 from mindport.migrate.options import Options
 from mindport.migrate.porting import carry_out, prepare
-from mindport.migrate.streaming import feed, verify, weights
+from mindport.migrate.streaming import feed, read_back, sink, verify, weights
 
 OPTIONS = Options(max_shard_bytes=150_000)
 
@@ -38,6 +38,8 @@ def start(source: Path, destination: Path, options: Options) -> int:
     try:
         for module in (weights, feed, verify):
             module.CHUNK = 1 << 12
+        read_back.BLOCK = 1 << 12
+        sink.FLUSH_BYTES = 1 << 15
         carry_out(prepare(source, "gpt2"), destination, options)
         code = 0
     except MindportError as error:

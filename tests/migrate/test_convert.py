@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +18,7 @@ from mindport.migrate.checkpoints.tensors import DTYPES, FLOATS
 from mindport.migrate.errors import CheckpointError, DestinationError
 from mindport.migrate.operations import COPY, TRANSPOSE
 from mindport.migrate.streaming.values import FiniteCheck
+from tests.migrate.kills import hashes_of
 from tests.migrate.weights import arrays_of, assert_same
 
 
@@ -48,19 +54,65 @@ class TestDestination:
             port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_wrong_byte_is_not_published(self, checkpoint, tmp_path, monkeypatch):
-        from mindport.migrate import writing
+    @pytest.mark.parametrize("file_format", ["safetensors", "ckpt", "npz"])
+    def test_a_wrong_byte_is_not_published(self, checkpoint, tmp_path, monkeypatch, file_format):
+        """A byte of the header, of some tensors, of what stands at the end."""
+        prepared = prepare(checkpoint("gpt2", "lm"), "gpt2")
+        write = os.pwrite
 
-        def flip(layout, feed, path, passed):
-            digest = write(layout, feed, path, passed)
-            data = bytearray(path.read_bytes())
-            data[-1] ^= 1
-            path.write_bytes(data)
-            return digest
+        def flip(file, data, offset):
+            if not offset <= wrong < offset + len(data):
+                return write(file, data, offset)
+            changed = bytearray(data)
+            changed[wrong - offset] ^= 1
+            return write(file, changed, offset)
 
-        write = writing.fill
-        monkeypatch.setattr(writing, "fill", flip)
-        with pytest.raises(MindportError, match="read back differs"):
+        monkeypatch.setattr(os, "pwrite", flip)
+        wrong = -1
+        whole = port(prepared, tmp_path / "whole", file_format=file_format)
+        (file,) = whole.glob("model.*")
+        size = file.stat().st_size
+        shutil.rmtree(whole)
+        for wrong in (9, *range(size // 7, size, size // 7), size - 20, size - 1):
+            with pytest.raises(MindportError, match="read back differs"):
+                port(prepared, tmp_path / "ms", file_format=file_format)
+            assert list(tmp_path.iterdir()) == [], wrong
+
+    @pytest.mark.parametrize("opens", [True, False])
+    def test_file_systems_without_direct_reads(self, checkpoint, tmp_path, monkeypatch, opens):
+        prepared = prepare(checkpoint("gpt2", "lm"), "gpt2")
+        wanted = hashes_of(port(prepared, tmp_path / "wanted"))
+        read, open_file, refused = os.preadv, os.open, 0
+
+        def opening(path, flags, *rest):
+            nonlocal refused
+            if flags & os.O_DIRECT and not opens:
+                refused += 1
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return open_file(path, flags, *rest)
+
+        def reading(file, *rest):
+            nonlocal refused
+            if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+                refused += 1
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return read(file, *rest)
+
+        monkeypatch.setattr(os, "open", opening)
+        monkeypatch.setattr(os, "preadv", reading)
+        assert hashes_of(port(prepared, tmp_path / "ms")) == wanted
+        assert refused
+
+    def test_an_error_of_the_disk_while_reading_back(self, checkpoint, tmp_path, monkeypatch):
+        read = os.preadv
+
+        def reading(file, *rest):
+            if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+                raise OSError(errno.EIO, "Input/output error")
+            return read(file, *rest)
+
+        monkeypatch.setattr(os, "preadv", reading)
+        with pytest.raises(DestinationError, match="Input/output error"):
             port(prepare(checkpoint("gpt2", "lm"), "gpt2"), tmp_path / "ms")
         assert list(tmp_path.iterdir()) == []
 

@@ -29,7 +29,7 @@ from mindport.migrate.manifest import changed_files, sha256_of
 from mindport.migrate.options import Options
 from mindport.migrate.porting import Prepared, carry_out, prepare
 from mindport.migrate.progress import Listener
-from mindport.migrate.streaming import feed, parts, verify, weights
+from mindport.migrate.streaming import feed, parts, read_back, sink, verify, weights
 from mindport.migrate.streaming.folder import WorkFolder, work_folder_of
 from mindport.migrate.streaming.transpose import Transposer
 from tests.migrate.kills import hashes_of, kill_many
@@ -109,6 +109,8 @@ def test_sizes_of_chunks_change_nothing(
     expected = repack(source, "gpt2", tmp_path / "a", "mindspore", dtype=dtype)
     for module in (weights, feed, verify):
         monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(read_back, "BLOCK", 4096)
+    monkeypatch.setattr(sink, "FLUSH_BYTES", 5000)
     monkeypatch.setattr(weights, "PANEL", panel)
     monkeypatch.setattr(feed, "STRIPE", stripe)
     found = repack(source, "gpt2", tmp_path / "b", "mindspore", dtype=dtype)
@@ -249,12 +251,12 @@ class TestResume:
 
         source, count = checkpoint("gpt2", "lm"), 0
 
-        def dying(*arguments):
+        def dying(*arguments, **named):
             nonlocal count
             count += 1
             if count > after:
                 raise KeyboardInterrupt
-            return fill(*arguments)
+            return fill(*arguments, **named)
 
         fill = writing.fill
         with monkeypatch.context() as patch:
@@ -263,6 +265,14 @@ class TestResume:
                 carry_out(prepare(source, "gpt2"), tmp_path / "ms", SHARDS)
         assert not (tmp_path / "ms").exists()
         return source
+
+    def test_a_part_that_was_cut_is_written_again(self, checkpoint, tmp_path, monkeypatch):
+        source = self.interrupted(checkpoint, tmp_path, monkeypatch)
+        part = next(iter(sorted((tmp_path / ".ms.partial" / "files").glob("model*"))))
+        os.truncate(part, part.stat().st_size - 1)
+        heard = Heard()
+        carry_out(prepare(source, "gpt2"), tmp_path / "ms", SHARDS, heard)
+        assert [kept for _, kept in heard.parts][:3] == [False, True, False]
 
     def test_finished_parts_are_kept(self, checkpoint, tmp_path, monkeypatch):
         source = self.interrupted(checkpoint, tmp_path, monkeypatch)

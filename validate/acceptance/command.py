@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 from rich.status import Status
 
+from mindport.migrate.commands import Command
 from mindport.migrate.console import command, err, out, write_whole
 from mindport.migrate.errors import DestinationError, MindportError
 from mindport.validate.acceptance import templates
@@ -26,7 +27,11 @@ _SIGNATURE = re.compile(r"[^<>]+ <[^<>@\s]+@[^<>@\s]+>")
 _path = click.Path(path_type=Path)
 
 
-@click.command("accept")
+@click.command("accept", cls=Command, examples={
+    "validate accept --template gpt2 task.toml": "a task to edit",
+    'validate accept task.toml -o accepted --signed-off-by "Ada Lovelace <ada@example.org>"': "",
+    "validate accept --verify accepted": "nothing is run",
+})  # fmt: skip
 @click.argument("task", type=_path, required=False)
 @click.option("--output", "-o", type=_path, default=Path("accepted"), show_default=True,
               metavar="FOLDER", help="The folder to write; an interrupted or an earlier run in it "
@@ -53,12 +58,7 @@ def accept_command(
     digest: str,
     quiet: bool,
 ) -> int:
-    r"""Run every check that a migration task demands, and write the evidence.
-
-    \b
-      validate accept --template gpt2 task.toml
-      validate accept task.toml -o accepted --signed-off-by "Ada Lovelace <ada@example.org>"
-      validate accept --verify accepted
+    """Run every check that a migration task demands, and write the evidence.
 
     Exit codes: 0 accepted, 1 something failed, 2 bad task or a folder that was changed, 3 nothing
     failed, but a cell that is demanded could not run.

@@ -8,6 +8,12 @@ from mindport.migrate.errors import MindportError
 from mindport.validate.departures.known import find_departures
 from mindport.validate.tolerance import TolerancePolicy
 
+ACCEPT = (
+    "Judge the candidate against the network with this kernel of its platform, a known departure "
+    "from the definition; everything else is held to the derived tolerance. May be given several "
+    "times."
+)
+
 
 def check_accepted(
     names: Sequence[str],

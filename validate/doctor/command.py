@@ -7,6 +7,7 @@ import json
 import click
 from rich.status import Status
 
+from mindport.migrate.commands import Command
 from mindport.migrate.console import command, err, out
 from mindport.validate.device_option import DeviceName
 from mindport.validate.devices import parse_device
@@ -18,21 +19,27 @@ from mindport.validate.report.doctor import print_diagnosis
 
 _HELP = """Find out what is installed here, whether it fits together, and what a job lacks.
 
-\b
-  validate doctor                                      everything
-  validate doctor --backend mindspore --device Ascend  could this side run here?
-  validate doctor --backend mindnlp                    in the environment that it would use
-  validate doctor --python ./mindnlp-env --backend mindnlp
-
 Versions are read from metadata; each framework is imported in a process of its own, with a time
 limit, and computes a small product on each device. A combination that nobody has noted is "not
 known", never fine.
 
 Exit codes: 0 the job could run, or without one some backend could; 2 bad input; 3 not.
 """
+_EXAMPLES = {
+    "validate doctor": "everything",
+    "validate doctor --backend mindspore --device Ascend": "could this side run here?",
+    "validate doctor --backend mindnlp": "in the environment that it would use",
+    "validate doctor --python ./mindnlp-env --backend mindnlp": "",
+}
 
 
-@click.command("doctor", help=_HELP, short_help="Find out what this environment can run.")
+@click.command(
+    "doctor",
+    cls=Command,
+    examples=_EXAMPLES,
+    help=_HELP,
+    short_help="Find out what this environment can run.",
+)
 @click.option(
     "--backend", type=click.Choice(BACKENDS), help="Whether this backend could run a side."
 )
@@ -44,7 +51,7 @@ Exit codes: 0 the job could run, or without one some backend could; 2 bad input;
     " [default: this one, or the backend's own environment (validate env)]",
 )
 @click.option("--quick", is_flag=True, help="Only look; run no framework.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON (doctor.schema.json).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1),

@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from mindport.migrate.commands import Group
 from mindport.migrate.console import command, err, out
 from mindport.validate.environments.building import build, remove
 from mindport.validate.environments.finding import look_up
@@ -20,7 +21,16 @@ _NAMES = click.Choice(specification_names())
 _PATH = click.Path(path_type=Path)
 
 
-@click.group("env", short_help="Environments for frameworks that need one of their own.")
+@click.group(
+    "env",
+    cls=Group,
+    examples={
+        "validate env list": "which there are",
+        "validate env create mindnlp": "build one",
+        "validate env remove mindnlp": "remove it",
+    },
+    short_help="Environments for frameworks that need one of their own.",
+)
 def env() -> None:
     """Build and remove the environments of frameworks that need one of their own.
 
@@ -28,7 +38,10 @@ def env() -> None:
     """
 
 
-@env.command("create")
+@env.command("create", examples={
+    "validate env create mindnlp": "",
+    "validate gpt2 --backend mindnlp": "what it is for",
+})  # fmt: skip
 @click.argument("name", type=_NAMES)
 @click.option("--path", "folder", type=_PATH, metavar="DIR",
               help="Where to build it; it is found there as well.")  # fmt: skip
@@ -37,11 +50,7 @@ def env() -> None:
 @click.option("--force", is_flag=True, help="Build it anew, even if it is complete.")
 @command
 def create(name: str, folder: Path | None, base: Path | None, force: bool) -> None:
-    r"""Build an environment with the versions of its lock file, and check it.
-
-    \b
-      validate env create mindnlp
-      validate gpt2 --backend mindnlp
+    """Build an environment with the versions of its lock file, and check it.
 
     What is complete is left alone. Needs uv or pip, a package index, and some gigabytes.
     """
@@ -53,7 +62,7 @@ def create(name: str, folder: Path | None, base: Path | None, force: bool) -> No
     build(load_specification(name), folder, base, say, anew=force)
 
 
-@env.command("list")
+@env.command("list", examples={"validate env list": ""})
 @command
 def list_environments() -> None:
     """Show which environments there are, where, and whether they are fit for use."""
@@ -73,7 +82,7 @@ def list_environments() -> None:
     out().print(table)
 
 
-@env.command("remove")
+@env.command("remove", examples={"validate env remove mindnlp": ""})
 @click.argument("name", type=_NAMES)
 @command
 def remove_environment(name: str) -> None:

@@ -10,9 +10,11 @@ from rich.markup import escape
 from rich.status import Status
 
 from mindport.migrate.architectures import architecture_names
+from mindport.migrate.commands import Command, Option, complete_words
 from mindport.migrate.console import command, err, out
 from mindport.prompts.learning.methods import method_names
 from mindport.prompts.learning.settings import PLACES, SCHEDULES, LearningSettings
+from mindport.prompts.task import task_names
 from mindport.validate.backend import backend_names
 from mindport.validate.case import MODES
 from mindport.validate.device_option import DeviceName
@@ -27,15 +29,15 @@ _PATH = click.Path(path_type=Path)
 _HELP = """Learn a prompt for TASK on PyTorch and on MindSpore, and compare what was learned.
 
 TASK is a prompt task's name or file, ARCH an architecture whose head predicts words. Both sides
-begin at the same place and see
-the same batches. The rows of the task itself are held out: they measure, before and after.
-
-\b
-  learn sentiment gpt2 --method soft-prompt
-  learn ./mine.yaml bert --method prefix-tuning --train rows.jsonl --steps 200 -o out
+begin at the same place and see the same batches. The rows of the task itself are held out: they
+measure, before and after.
 
 Exit codes: 0 pass, 1 the sides learned different things, 2 bad input, 3 a side could not run.
 """
+_EXAMPLES = {
+    "mindport prompts learn sentiment gpt2 --method soft-prompt": "",
+    "mindport prompts learn ./mine.yaml bert --method prefix-tuning --train rows.jsonl -o out": "",
+}
 
 
 def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -45,10 +47,11 @@ def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, .
     return names
 
 
-@click.command(name="learn", help=_HELP)
-@click.argument("task")
+@click.command(name="learn", help=_HELP, cls=Command, examples=_EXAMPLES)
+@click.argument("task", shell_complete=complete_words(task_names))
 @click.argument("architecture", metavar="ARCH", type=click.Choice(architecture_names()))
-@click.option("--method", type=click.Choice(method_names()), required=True)
+@click.option("--method", type=click.Choice(method_names()), required=True,
+              help="How a prompt is learned.")  # fmt: skip
 @click.option(
     "--checkpoint",
     default=_REQUEST.checkpoint,
@@ -68,8 +71,9 @@ def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, .
     show_default=True,
     help="How many vectors, or trigger tokens.",
 )
-@click.option("--steps", default=_SETTINGS.steps, show_default=True)
-@click.option("--batch-size", default=_SETTINGS.batch_size, show_default=True)
+@click.option("--steps", default=_SETTINGS.steps, show_default=True, help="Steps of learning.")
+@click.option("--batch-size", default=_SETTINGS.batch_size, show_default=True,
+              help="Rows of a step.")  # fmt: skip
 @click.option("--learning-rate", type=float, help="Adam's.  [default: the method's own]")
 @click.option(
     "--schedule",
@@ -109,10 +113,13 @@ def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, .
     show_default=True,
     help="Share of the rows that is set aside to choose the best step by.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many held-out rows.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many items.")
 @click.option(
-    "--backend",
+    "--backends",
     "backends",
+    cls=Option,
+    aliases=("--backend",),
+    metavar="NAME,NAME",
     default=",".join(_REQUEST.backends),
     show_default=True,
     callback=_backends,
@@ -123,7 +130,7 @@ def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, .
     type=DeviceName(),
     default=_REQUEST.device,
     show_default=True,
-    help="The candidate's device.",
+    help="The candidate's device; cuda, gpu and npu are understood too.",
 )
 @click.option(
     "--mode",
@@ -132,7 +139,12 @@ def _backends(_: click.Context, __: click.Parameter, value: str) -> tuple[str, .
     show_default=True,
     help="The candidate's mode.",
 )
-@click.option("--python", metavar="PATH", help="The candidate's interpreter.")
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="The candidate's interpreter.  "
+    "[default: this one, or the backend's own environment (validate env)]",
+)
 @click.option("--reference-python", metavar="PATH", help="The reference's interpreter.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for each side.")
 @click.option(

@@ -11,10 +11,13 @@ from rich.markup import escape
 
 from mindport.migrate.architecture import Architecture
 from mindport.migrate.architectures import architecture_names, load_architecture
-from mindport.migrate.console import ByArchitecture, command, out, show_progress
+from mindport.migrate.commands import ByArchitecture, Command
+from mindport.migrate.console import command, label, out, show_progress
+from mindport.migrate.language import tell
 from mindport.validate.api import compare as judge_recorded
 from mindport.validate.api import save_case
 from mindport.validate.case import DTYPES
+from mindport.validate.departures.asking import ACCEPT
 from mindport.validate.departures.known import DEPARTURES
 from mindport.validate.recording.bundle import make_bundle
 from mindport.validate.recording.dumps.importing import DumpRequest, import_dump
@@ -34,8 +37,8 @@ _RUN = ("candidate_checkpoint", "backend", "device", "dtype", "mode", "attention
 _HERE = ("candidate", "taps_file", "python")
 
 
-def _output(what: str) -> click.Option:
-    return click.Option(["--output", "-o"], type=_path, required=True, metavar="PATH", help=what)
+def _output(what: str, kind: str = "DIR") -> click.Option:
+    return click.Option(["--output", "-o"], type=_path, required=True, metavar=kind, help=what)
 
 
 def _weights(default: str) -> click.Option:
@@ -79,7 +82,7 @@ def recording_commands(parameters: Parameters) -> tuple[click.Command, ...]:
         ),
         _group(
             "bundle", parameters, _bundle, (*_CASE, *_RUN),
-            (_output("The zip file to make."), _case(), _weights("yes")),
+            (_output("The file to make.", "FILE"), _case(), _weights("yes")),
             "Pack a candidate's run into one file, for a machine without network.",
             "validate bundle gpt2 --device Ascend --case reference -o job.zip",
         ),
@@ -100,29 +103,29 @@ def _group(
     def build(architecture: str) -> click.Command:
         described = load_architecture(architecture)
         every = parameters(described)
-        return click.Command(
+        return Command(
             architecture,
             params=[*own, *(option for option in every if option.name in options)],
             callback=command(lambda **choices: act(architecture, **choices)),
             help=summary,
             short_help=f"For a {described.title}.",
+            examples={line.replace("gpt2", architecture): "" for line in examples},
         )
 
-    shown = "\n".join(f"  {example}" for example in examples)
     return ByArchitecture(
-        name=name, build=build, names=architecture_names, help=f"{summary}\n\n\b\n{shown}",
-        short_help=summary, context_settings={"help_option_names": ["-h", "--help"]},
+        name=name, build=build, names=architecture_names, help=summary,
+        short_help=summary, examples=dict.fromkeys(examples, ""),
     )  # fmt: skip
 
 
 def _wrote(path: Path) -> None:
-    out().print(f"wrote {escape(str(path))}", soft_wrap=True)
+    out().print(escape(tell(f"wrote {path}")), soft_wrap=True)
 
 
 def _make_case(architecture: str, output: Path, with_weights: bool | None, **choices: Any) -> None:
     request = Request(architecture, **choices)
-    with show_progress() as tell:
-        save_case(request, output, with_weights=with_weights, on_progress=tell)
+    with show_progress() as hear:
+        save_case(request, output, with_weights=with_weights, on_progress=hear)
     _wrote(output)
 
 
@@ -140,8 +143,8 @@ def _record(
     with_weights: bool | None, **choices: Any,
 ) -> None:  # fmt: skip
     order = _order(architecture, case, with_weights, reference, choices)
-    with show_progress() as tell:
-        record(order, output, tell)
+    with show_progress() as hear:
+        record(order, output, hear)
     _wrote(output)
 
 
@@ -149,14 +152,17 @@ def _bundle(
     architecture: str, output: Path, case: Path | None, with_weights: bool | None, **choices: Any
 ) -> None:
     order = _order(architecture, case, with_weights, False, choices)
-    with show_progress() as tell:
-        needs = make_bundle(order, output, Stages(tell, PREPARING, WRITING))
+    with show_progress() as hear:
+        needs = make_bundle(order, output, Stages(hear, PREPARING, WRITING))
     _wrote(output)
     out().print(f"there: python {escape(output.name)} -o capture.zip; it needs {needs}",
                 soft_wrap=True)  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command, examples={
+    "validate compare reference capture": "",
+    "validate compare reference capture.zip --report report": "",
+})  # fmt: skip
 @click.argument("reference", type=_path)
 @click.argument("candidate", type=_path)
 @click.option("--checkpoint", metavar="PATH|NAME", help="The reference's weights, if no capture "
@@ -165,8 +171,8 @@ def _bundle(
               "[default: derived, from the float64 oracle and the noise floor]")  # fmt: skip
 @click.option("--atol", type=float, help="Absolute tolerance, instead of a policy.")
 @click.option("--rtol", type=float, help="Relative tolerance, instead of a policy.")
-@click.option("--accept", type=click.Choice(tuple(DEPARTURES)), multiple=True, help="A known "
-              "departure of the candidate's platform that is accepted.")  # fmt: skip
+@click.option("--accept", type=click.Choice(tuple(DEPARTURES)), multiple=True,
+              help=ACCEPT)  # fmt: skip
 @click.option("--report", type=_path, metavar="DIR", help="Write DIR/verdict.json and "
               "DIR/index.html.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict line alone.")
@@ -174,18 +180,16 @@ def _bundle(
 def compare(
     reference: Path, candidate: Path, report: Path | None, quiet: bool, **choices: Any
 ) -> int:
-    r"""Judge two recorded sides, each a folder or a zip file; needs no framework.
-
-    \b
-      validate compare reference capture
-      validate compare reference capture.zip --report report
-    """
-    with show_progress() as tell:
-        verdict = judge_recorded(reference, candidate, on_progress=tell, **choices)
+    """Judge two recorded sides, each a folder or a zip file; needs no framework."""
+    with show_progress() as hear:
+        verdict = judge_recorded(reference, candidate, on_progress=hear, **choices)
     return show_verdict(verdict, report, quiet=quiet)
 
 
-@click.command("import-dump")
+@click.command("import-dump", cls=Command, examples={
+    "validate import-dump dump --from msprobe --case reference -o imported": "",
+    "validate compare reference imported": "what it is for",
+})  # fmt: skip
 @click.argument("folder", type=_path)
 @click.option("--from", "tool", type=click.Choice(tuple(TOOLS)), required=True,
               help="What wrote the .npy files: msprobe, troubleshooter (ts.save), or anything that "
@@ -202,17 +206,13 @@ def compare(
               help="The folder to make.")  # fmt: skip
 @command
 def import_dump_command(folder: Path, output: Path, **choices: Any) -> None:
-    r"""Turn a dump of another tool into a capture that can be compared.
+    """Turn a dump of another tool into a capture that can be compared.
 
     Nothing proves what such files are, and the verdict says so.
-
-    \b
-      validate import-dump dump --from msprobe --case reference -o imported
-      validate compare reference imported
     """
     found = import_dump(DumpRequest(folder, **choices), output)
     console = out()
-    console.print(f"{len(found.places)} taps mapped", soft_wrap=True)
+    console.print(tell(f"{len(found.places)} taps mapped"), soft_wrap=True)
     for line in found.notices:
-        console.print(f"[yellow]note [/]{escape(line)}", soft_wrap=True)
+        console.print(f"[yellow]{label('note', 5)}[/]{escape(tell(line))}", soft_wrap=True)
     _wrote(output)

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from mindport.migrate.commands import Command
 from mindport.migrate.console import command, err, out
+from mindport.migrate.language import tell
 from mindport.validate.report.comparison import print_difference
 from mindport.validate.report.difference import FACTOR, compare_verdicts
 from mindport.validate.report.forms import form_names, load_form
@@ -27,19 +29,20 @@ VERDICT is a folder that --report wrote, or a verdict.json.
 
 \b
 {_FORMS}
-
-\b
-  validate report ./report
-  validate report ./report --format markdown -o summary.md
 """,
+    cls=Command,
+    examples={
+        "validate report ./report": "",
+        "validate report ./report --format markdown -o summary.md": "",
+    },
     short_help="Show a stored verdict in another form.",
 )
 @click.argument("verdict", type=_path)
 @click.option("--format", "form", type=click.Choice(form_names()), default="terminal",
               show_default=True, help="The form.")  # fmt: skip
 @click.option("--output", "-o", type=_path, metavar="FILE",
-              help="Write FILE, and pictures beside it; by default it is printed.")  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+              help="Write FILE; by default it is printed.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @command
 def report(verdict: Path, form: str, output: Path | None, force: bool) -> None:
     """Show a stored verdict."""
@@ -47,14 +50,16 @@ def report(verdict: Path, form: str, output: Path | None, force: bool) -> None:
     if output is not None:
         document = load_form(form).render(read, output.stem)
         for path in write_document(output, document, force=force):
-            err().print(f"wrote {escape(str(path))}", soft_wrap=True)
+            err().print(escape(tell(f"wrote {path}")), soft_wrap=True)
     elif form == "terminal":
         print_verdict(out(), read)  # in colour, where there is any
     else:
         click.echo(load_form(form).render(read, "").text, nl=False)
 
 
-@click.command()
+@click.command(cls=Command, examples={
+    "validate diff report-mindspore-2.9 report-mindspore-2.10": "",
+})  # fmt: skip
 @click.argument("before", type=_path)
 @click.argument("after", type=_path)
 @click.option("--factor", type=click.FloatRange(min=1), default=FACTOR, show_default=True,
@@ -63,10 +68,7 @@ def report(verdict: Path, form: str, output: Path | None, force: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command
 def diff(before: Path, after: Path, factor: float, as_json: bool) -> int:
-    r"""Compare two stored verdicts: what became worse, and what was changed.
-
-    \b
-      validate diff report-mindspore-2.9 report-mindspore-2.10
+    """Compare two stored verdicts: what became worse, and what was changed.
 
     Exit codes: 0 the same or better, 1 worse, 2 bad input.
     """

@@ -8,6 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from mindport.migrate.console import label
+from mindport.migrate.language import tell
+
 _SHOWN = 3
 
 
@@ -19,25 +22,21 @@ def print_emulation(console: Console, emulation: Mapping[str, Any]) -> None:
         emulation: The section of the verdict.
     """
     unit = emulation["unit"]
-    console.print(
-        f"[bold]emulated   [/]{escape(unit['title'])}: inputs of matrix products in "
-        f"{unit['inputs']}, sums in {unit['accumulation']}, results in {unit['output']}; as with "
-        f"{escape(unit['setting'])}",
-        soft_wrap=True,
+    said = tell(
+        f"{unit['title']}: inputs of matrix products in {unit['inputs']}, sums in "
+        f"{unit['accumulation']}, results in {unit['output']}; as with {unit['setting']}"
     )
+    console.print(f"[bold]{label('emulated')}[/]{escape(said)}", soft_wrap=True)
     for name, lines in (("source", unit["source"]), ("assumed", unit["assumed"])):
         for line in lines:
-            console.print(f"  [bold]{name:9}[/]{escape(line)}", soft_wrap=True)
+            console.print(f"  [bold]{label(name, 9)}[/]{escape(tell(line))}", soft_wrap=True)
     known = [tap for tap in emulation["taps"] if tap["found"] is not None]
     for tap in sorted(known, key=lambda tap: -tap["found"] / tap["limit"])[:_SHOWN]:
-        console.print(
-            f"  [bold]tap      [/]{escape(tap['name'])}: {tap['found']:.2g} (rms) found, "
-            f"{tap['predicted']:.2g} predicted, {tap['limit']:.2g} allowed",
-            soft_wrap=True,
+        said = tell(
+            f"{tap['name']}: {tap['found']:.2g} (rms) found, {tap['predicted']:.2g} predicted, "
+            f"{tap['limit']:.2g} allowed"
         )
+        console.print(f"  [bold]{label('tap', 9)}[/]{escape(said)}", soft_wrap=True)
     for name, count in emulation["beyond_range"].items():
-        console.print(
-            f"  [red]overflow [/]{escape(name)}: {count} values of its product are too large for "
-            f"{unit['inputs']}",
-            soft_wrap=True,
-        )
+        said = tell(f"{name}: {count} values of its product are too large for {unit['inputs']}")
+        console.print(f"  [red]{label('overflow', 9)}[/]{escape(said)}", soft_wrap=True)

@@ -8,6 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from mindport.migrate.console import label
+from mindport.migrate.language import tell
+
 
 def print_ending(
     console: Console,
@@ -20,17 +23,17 @@ def print_ending(
 
     Args:
         console: Where to.
-        badge: The verdict, with rich's markup.
+        badge: The verdict in the reader's language, with rich's markup.
         headline: The reason.
         notices: What a reader should know.
         not_run: Hint and last lines of what could not run.
     """
     console.print()
     for notice in notices:
-        console.print(f"[yellow]note [/]{escape(notice)}")
-    console.print(f"{badge}{escape(headline)}")
+        console.print(f"[yellow]{label('note', 5)}[/]{escape(tell(notice))}")
+    console.print(f"{badge}{escape(tell(headline))}")
     for reason in not_run:
         if reason["hint"]:
-            console.print(f"[bold]try: [/]{escape(reason['hint'])}")
+            console.print(f"[bold]{label('try:', 5)}[/]{escape(tell(reason['hint']))}")
         for line in reason["last_lines"]:
             console.print(f"  | {escape(line)}")

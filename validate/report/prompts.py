@@ -8,7 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-_MARKS = {True: "[green]ok  [/]", False: "[bold red]FAIL[/]", None: "[dim]-   [/]"}
+from mindport.migrate.console import label
+from mindport.migrate.language import tell
+
+_MARKS = {True: ("ok", "green"), False: ("FAIL", "bold red"), None: ("-", "dim")}
 _FLIPS_SHOWN = 5
 
 
@@ -19,7 +22,8 @@ def print_prompts(console: Console, prompts: Mapping[str, Any]) -> None:
         console: Where to.
         prompts: The section of the verdict.
     """
-    console.print(f"[bold]prompts    [/]task {escape(prompts['task'])}, {prompts['items']} items")
+    said = tell(f"task {prompts['task']}, {prompts['items']} items")
+    console.print(f"[bold]{label('prompts')}[/]{escape(said)}")
     for line in prompt_lines(prompts):
         console.print(line, soft_wrap=True)
 
@@ -31,13 +35,16 @@ def prompt_lines(prompts: Mapping[str, Any]) -> Iterator[str]:
         prompts: What :meth:`mindport.prompts.PromptParity.to_dict` returns.
     """
     for level in prompts["levels"]:
-        yield f"  {_MARKS[level['ok']]} {level['name']:14}{escape(level['finding'])}"
+        word, style = _MARKS[level["ok"]]
+        mark, name = f"[{style}]{label(word, 4)}[/]", label(level["name"], 14)
+        yield f"  {mark} {name}{escape(tell(level['finding']))}"
     for flip in prompts["flips"][:_FLIPS_SHOWN]:
-        why = "explained" if flip["explained"] else "[bold red]unexplained[/]"
-        yield (
-            f"       flip {escape(flip['id'])}: {escape(flip['reference'])} became "
-            f"{escape(flip['candidate'])}, margin {flip['margin']:.2g}, bound {flip['bound']:.2g}, "
-            f"{why}"
+        said = tell(
+            f"flip {flip['id']}: {flip['reference']} became {flip['candidate']}, "
+            f"margin {flip['margin']:.2g}, bound {flip['bound']:.2g}"
         )
+        why = tell("explained" if flip["explained"] else "unexplained")
+        why = why if flip["explained"] else f"[bold red]{why}[/]"
+        yield f"       {escape(said)}, {why}"
     if len(prompts["flips"]) > _FLIPS_SHOWN:
-        yield f"       and {len(prompts['flips']) - _FLIPS_SHOWN} more"
+        yield tell(f"       and {len(prompts['flips']) - _FLIPS_SHOWN} more")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from mindport.migrate.console import out
+from mindport.migrate.console import label, out
+from mindport.migrate.language import tell
 from mindport.validate.report.forms.terminal import print_verdict
 from mindport.validate.report.publish import publish
 from mindport.validate.verdict import Verdict
@@ -23,11 +24,12 @@ def show_verdict(verdict: Verdict, report: Path | None, *, quiet: bool) -> int:
     written, lacking = publish(report, verdict) if report is not None else ([], "")
     console = out()
     if quiet:
-        console.print(f"{verdict.verdict}: {escape(verdict.headline)}", soft_wrap=True)
+        console.print(f"{verdict.verdict}: {escape(tell(verdict.headline))}", soft_wrap=True)
         return verdict.exit_code
     print_verdict(console, verdict)
     for path in written:
-        console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+        console.print(escape(tell(f"wrote {path}")), soft_wrap=True)
     if lacking:
-        console.print(f"[yellow]note [/]no HTML page: {escape(lacking)}", soft_wrap=True)
+        said = tell(f"no HTML page: {lacking}")
+        console.print(f"[yellow]{label('note', 5)}[/]{escape(said)}", soft_wrap=True)
     return verdict.exit_code

@@ -10,6 +10,7 @@ from rich.status import Status
 from rich.table import Table
 
 from mindport.migrate.architectures import architecture_names
+from mindport.migrate.commands import Command
 from mindport.migrate.console import command, err, out, write_report, write_whole
 from mindport.migrate.errors import (
     EXIT_ENVIRONMENT,
@@ -36,9 +37,16 @@ cause, and how many correct ports of random configurations were called wrong.
 
 Exit codes: 0 all goals met, 1 not, 3 a trial could not run.
 """
+_EXAMPLES = {
+    "validate selftest": "",
+    "validate selftest --architecture gpt2 --limit 10 --correct 20": "a few of them",
+    "validate selftest --report selftest.md": "a page of the figures",
+}
 
 
-@click.command("selftest", help=_HELP, short_help="Test the validator itself.")
+@click.command(
+    "selftest", cls=Command, examples=_EXAMPLES, help=_HELP, short_help="Test the validator itself."
+)
 @click.option(
     "--architecture",
     "architectures",
@@ -62,7 +70,7 @@ Exit codes: 0 all goals met, 1 not, 3 a trial could not run.
     metavar="NAME[@BLOCK][=SEVERITY]",
     help="Only this fault; may be given again.",
 )
-@click.option("--size", help="With --fault: in random weights of this size.")
+@click.option("--size", metavar="SIZE", help="With --fault: in random weights of this size.")
 @click.option("--no-faults", is_flag=True, help="Only correct ports.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many faults, evenly chosen.")
 @click.option("--sweep", is_flag=True, help="Try every severity of a fault that has several.")

@@ -154,3 +154,12 @@ def test_the_heat_map_says_what_is_outside(verdicts):
     used = next(measure for measure in heat_map(verdict) if measure.key == "heat_used")
     for tap, cell in zip(verdict.taps, used.cells, strict=True):
         assert (cell.style in ("heat-4", "heat-5", "heat-6")) == (not tap.ok)
+
+
+def test_what_the_verdict_says_is_told_in_both_languages(pages, verdicts):
+    headline = re.search(r'<p class="reason">(.*?)</p>', pages["fail"]).group(1)
+    english, chinese = re.findall(r'<span class="t" lang="(?:en|zh)">(.*?)</span>', headline)
+    assert english == verdicts["fail"].headline
+    assert "个出错的观测点中，第一个是 block.1.mlp" in chinese
+    assert not re.search("[a-z]{3,} [a-z]{3,}", chinese)
+    assert '<span lang="en">a notice</span>' in pages["not-run"]  # in no catalogue

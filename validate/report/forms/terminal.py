@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mindport.migrate.console import label
+from mindport.migrate.language import tell
 from mindport.validate.diagnose.causes import CAUSES, UNKNOWN
 from mindport.validate.report.emulation import print_emulation
 from mindport.validate.report.ending import print_ending
@@ -19,10 +21,7 @@ from mindport.validate.report.prompts import print_prompts
 from mindport.validate.report.summary import accepted_line, identity_line, policy_line, share
 from mindport.validate.verdict import TapResult, Verdict
 
-_BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
-           "uninformative": "[bold yellow]UNINFORMATIVE [/]",
-           "emulated": "[bold yellow]EMULATED [/]",
-           "not-run": "[bold yellow]NOT RUN [/]"}  # fmt: skip
+_STYLES = {"pass": "bold green", "fail": "bold red"}
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
@@ -36,13 +35,13 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         if side in verdict.identity:
             origin = verdict.checkpoint[side]["origin"]
             line = identity_line(verdict.identity[side])
-            console.print(f"[bold]{side:10} [/]{escape(line)}; weights: {escape(origin)}")
+            _print_line(console, side, f"{line}; weights: {origin}")
     if verdict.inputs:
-        console.print(f"[bold]{'inputs':10} [/]{escape(_inputs_line(verdict.inputs))}")
+        _print_line(console, "inputs", _inputs_line(verdict.inputs))
     if verdict.policy:
-        console.print(f"[bold]{'tolerance':10} [/]{escape(policy_line(verdict.policy))}")
+        _print_line(console, "tolerance", policy_line(verdict.policy))
     for accepted in verdict.accepted:
-        console.print(f"[bold]{'accepted':10} [/]{escape(accepted_line(accepted))}")
+        _print_line(console, "accepted", accepted_line(accepted))
     if verdict.taps:
         console.print()
         console.print(_taps_table(verdict))
@@ -59,8 +58,17 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         console.print()
         print_emulation(console, verdict.emulation)
     print_ending(
-        console, _BADGES[verdict.verdict], verdict.headline, verdict.notices, verdict.not_run
+        console, _badge(verdict.verdict), verdict.headline, verdict.notices, verdict.not_run
     )
+
+
+def _print_line(console: Console, word: str, said: str) -> None:
+    console.print(f"[bold]{label(word)}[/]{escape(tell(said))}")
+
+
+def _badge(status: str) -> str:
+    said = tell(status.replace("-", " ").upper())
+    return f"[{_STYLES.get(status, 'bold yellow')}]{said} [/]"
 
 
 def _inputs_line(inputs: Mapping[str, Any]) -> str:
@@ -72,14 +80,14 @@ def _inputs_line(inputs: Mapping[str, Any]) -> str:
 
 def _taps_table(verdict: Verdict) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("tap", no_wrap=True)
-    table.add_column("shape", no_wrap=True)
+    table.add_column(tell("tap"), no_wrap=True)
+    table.add_column(tell("shape"), no_wrap=True)
     for column in ("max abs", "reference", "candidate", "alone", "used", "cosine"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(tell(column), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for tap in _shown(verdict):
         table.add_row(*_tap_row(tap, tap.name == verdict.first_faulty_tap))
-    table.caption = (
+    table.caption = tell(
         "max abs: between the two sides. reference, candidate: error of a side against the float64 "
         "oracle, in units of what rounding in its dtype predicts (rms). alone: the candidate's, "
         "recomputed from its own inputs. used: share of the tolerance, above 100 % is outside"
@@ -102,12 +110,13 @@ def _shown(verdict: Verdict) -> list[TapResult]:
 
 def _tap_row(tap: TapResult, first: bool) -> tuple[str, ...]:
     shape = "x".join(map(str, tap.shape))
-    mark = "[green]ok[/]"
+    mark = f"[green]{tell('ok')}[/]"
     if not tap.ok:
-        mark = "[red]FAULTY[/]" if tap.own_fault else "[yellow]follows[/]"
+        word, colour = ("FAULTY", "red") if tap.own_fault else ("follows", "yellow")
+        mark = f"[{colour}]{tell(word)}[/]"
     name = f"[bold red]{tap.name}[/]" if first else tap.name
     if tap.facts is None or tap.facts.max_abs is None or tap.used is None:
-        return (name, shape, *["-"] * 6, f"{mark} {escape(tap.problem)}")
+        return (name, shape, *["-"] * 6, f"{mark} {escape(tell(tap.problem))}")
     accumulated, alone = tap.accumulated, tap.isolated
     return (
         name,
@@ -124,15 +133,14 @@ def _tap_row(tap: TapResult, first: bool) -> tuple[str, ...]:
 
 def _print_diagnosis(console: Console, verdict: Verdict) -> None:
     for found in verdict.diagnosis:
-        also = f" (and at {len(found.also)} more taps)" if found.also else ""
-        how = "confirmed" if found.confirmed else f"explains {found.explained:.0%}"
+        also = tell(f" (and at {len(found.also)} more taps)") if found.also else ""
+        where = f"[bold]{label('why?', 5)}[/]{found.tap}{also}"
+        detail = escape(tell(found.detail))
         if found.cause == UNKNOWN:
-            console.print(f"[bold]why? [/]{found.tap}{also}: {escape(found.detail)}")
+            console.print(f"{where}: {detail}")
             continue
-        console.print(
-            f"[bold]why? [/]{found.tap}{also}: {CAUSES[found.cause]}: {escape(found.detail)} "
-            f"[bold]({how})[/]"
-        )
+        how = tell("confirmed" if found.confirmed else f"explains {found.explained:.0%}")
+        console.print(f"{where}: {tell(CAUSES[found.cause])}: {detail} [bold]({how})[/]")
 
 
 def _render(verdict: Verdict, name: str) -> Document:

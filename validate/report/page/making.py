@@ -16,7 +16,7 @@ from mindport.validate.report.charts.output import allowed_error, chart_output, 
 from mindport.validate.report.charts.room import SHOWN, chart_room
 from mindport.validate.report.charts.ulps import chart_ulps, chart_ulps_of
 from mindport.validate.report.page.heat import heat_map
-from mindport.validate.report.page.texts import read_catalogues, say
+from mindport.validate.report.page.texts import read_catalogues, say, tell
 from mindport.validate.report.summary import (
     accepted_line,
     figure,
@@ -89,6 +89,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         say=say,
+        tell=tell,
         accepted_line=accepted_line,
         state_of=state_of,
         identity_line=identity_line,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mindport.migrate.language.catalogue import translate
 from mindport.validate.diagnose.causes import CAUSES
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ def read_catalogues() -> dict[str, dict[str, str]]:
         path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
         for path in sorted(_FOLDER.glob("*.yaml"))
     }
-    texts["en"].update({f"cause_{name}": words for name, words in CAUSES.items()})
+    for language, catalogue in texts.items():
+        catalogue.update(
+            {f"cause_{name}": translate(words, language) for name, words in CAUSES.items()}
+        )
     return texts
 
 
@@ -42,4 +46,21 @@ def say(key: str, **values: Any) -> Markup:
             Markup(texts[key]).format(**values),  # noqa: S704  our own text, values are escaped
         )
         for language, texts in read_catalogues().items()
+    )
+
+
+def tell(text: str) -> Markup:
+    """Return a sentence of the verdict, which is English, in every language that has it.
+
+    Args:
+        text: Plain; it is escaped.
+    """
+    from markupsafe import Markup
+
+    said = {language: translate(text, language) for language in read_catalogues()}
+    if len(set(said.values())) == 1:
+        return Markup('<span lang="en">{}</span>').format(text)
+    return Markup("").join(
+        Markup('<span class="t" lang="{}">{}</span>').format(language, words)
+        for language, words in said.items()
     )
