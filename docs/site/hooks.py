@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ _COMMANDS = re.compile(r"<!-- commands: (\w+) -->")
 _scratch: list[tempfile.TemporaryDirectory] = []
 
 
+@event_priority(100)  # mkdocstrings reads its paths in this event
 def on_config(config: Any) -> Any:
     """Show mkdocstrings the package map of pyproject.toml, as a folder."""
     _scratch.append(tempfile.TemporaryDirectory())

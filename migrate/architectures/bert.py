@@ -97,7 +97,7 @@ BUFFERS = (
 )
 CELLS = {
     "block": _LAYER,
-    "attention": f"{_SELF}.attention",
+    "attention": f"{_SELF}.mixing.attention",
     "activation": f"{_LAYER}.intermediate.activation",
     "embeddings-dropout": "embeddings.dropout",
     "mlp-dropout": f"{_LAYER}.output.dropout",

@@ -123,7 +123,7 @@ ARCHITECTURE = Architecture(
     buffers=(Buffer("embeddings.position_ids", "0, 1, 2 …; the network builds it"),),
     cells={
         "block": _LAYER,
-        "attention": f"{_LAYER}.attention.attention",
+        "attention": f"{_LAYER}.attention.mixing.attention",
         "activation": f"{_LAYER}.ffn.activation",
         "embeddings-dropout": "embeddings.dropout",
         "mlp-dropout": f"{_LAYER}.ffn.dropout",
