@@ -98,15 +98,17 @@ SEVERAL = {
     "--limit": 2,             # items, faults
     "--map": 2,               # of tensors, of taps
     "--mode": 2,
-    "--output": 4,            # made, or instead of standard output; both sides
+    "--output": 5,            # made, gone on with, or instead of standard output; both sides
     "--python": 3,
-    "--quiet": 2,
+    "--quiet": 3,
     "--report": 3,            # JSON; a folder; a page
     "--seed": 4,              # of what is random there
     "--size": 3,
+    "--template": 2,          # of a prompt, of a migration task
     "--threads": 2,
     "--timeout": 3,
     "--to": 2,                # a layout, a format
+    "--verify": 2,            # what was written, a folder of evidence
     "--with-weights": 3,      # its default
 }  # fmt: skip
 

@@ -13,17 +13,10 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from mindport.migrate.cells.activations import tanh
 from mindport.migrate.cells.bert_layers import BertLayer
 from mindport.migrate.cells.encoder_layers import Encoder, keep_padding
-from mindport.migrate.cells.layers import (
-    Prefix,
-    Taps,
-    dense,
-    embedding,
-    layer_norm,
-    padding_bias,
-    tanh,
-)
+from mindport.migrate.cells.layers import Prefix, Taps, dense, embedding, layer_norm, padding_bias
 from mindport.migrate.cells.pretrained import PretrainedModel
 
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import initializer
 
+from mindport.migrate.cells.activations import ACTIVATIONS
 from mindport.migrate.cells.bert import BertModel
 from mindport.migrate.cells.encoder_heads import EncoderForMaskedLM
 from mindport.migrate.cells.layers import (
-    ACTIVATIONS,
     Prefix,
     Taps,
     cross_entropy,

@@ -9,8 +9,9 @@ from typing import Any
 
 from mindspore import Tensor, nn
 
+from mindport.migrate.cells.activations import ACTIVATIONS
 from mindport.migrate.cells.encoder_layers import SelfAttention
-from mindport.migrate.cells.layers import ACTIVATIONS, Taps, dense, layer_norm
+from mindport.migrate.cells.layers import Taps, dense, layer_norm
 
 
 class BertSelfAttention(nn.Cell):

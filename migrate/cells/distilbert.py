@@ -13,16 +13,9 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from mindport.migrate.cells.activations import ACTIVATIONS
 from mindport.migrate.cells.encoder_layers import Encoder, SelfAttention, keep_padding
-from mindport.migrate.cells.layers import (
-    ACTIVATIONS,
-    Prefix,
-    Taps,
-    dense,
-    embedding,
-    layer_norm,
-    padding_bias,
-)
+from mindport.migrate.cells.layers import Prefix, Taps, dense, embedding, layer_norm, padding_bias
 from mindport.migrate.cells.pretrained import PretrainedModel
 from mindport.migrate.errors import MindportError
 

@@ -7,6 +7,7 @@ from typing import Any
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
+from mindport.migrate.cells.activations import ACTIVATIONS
 from mindport.migrate.cells.distilbert import EPS, DistilBertModel, DistilBertNetwork
 from mindport.migrate.cells.encoder_heads import (
     EncoderForMaskedLM,
@@ -14,7 +15,7 @@ from mindport.migrate.cells.encoder_heads import (
     EncoderForSequenceClassification,
     EncoderForTokenClassification,
 )
-from mindport.migrate.cells.layers import ACTIVATIONS, Taps, dense, layer_norm, project
+from mindport.migrate.cells.layers import Taps, dense, layer_norm, project
 
 
 class TiedProjector(nn.Cell):

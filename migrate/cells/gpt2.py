@@ -13,8 +13,8 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from mindport.migrate.cells.activations import ACTIVATIONS
 from mindport.migrate.cells.layers import (
-    ACTIVATIONS,
     Attention,
     Prefix,
     Taps,

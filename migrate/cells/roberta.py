@@ -13,6 +13,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
+from mindport.migrate.cells.activations import ACTIVATIONS, tanh
 from mindport.migrate.cells.bert import BertModel
 from mindport.migrate.cells.encoder_heads import (
     EncoderForMaskedLM,
@@ -22,15 +23,7 @@ from mindport.migrate.cells.encoder_heads import (
     classifier_dropout,
 )
 from mindport.migrate.cells.encoder_layers import keep_padding
-from mindport.migrate.cells.layers import (
-    ACTIVATIONS,
-    Taps,
-    dense,
-    embedding,
-    layer_norm,
-    project,
-    tanh,
-)
+from mindport.migrate.cells.layers import Taps, dense, embedding, layer_norm, project
 
 
 class RobertaEmbeddings(nn.Cell):

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.xdist_group("more-frameworks")]
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_tanh_is_exact_where_the_kernel_is_not(jit):
-    from mindport.migrate.cells.layers import tanh
+    from mindport.migrate.cells.activations import tanh
 
     values = np.concatenate([np.linspace(-30, 30, 60_001), [0.0, 1e-8, -1e-8]]).astype(np.float32)
     exact = np.tanh(values.astype(np.float64))
@@ -25,7 +25,7 @@ def test_tanh_is_exact_where_the_kernel_is_not(jit):
 
 
 def test_tanh_has_its_derivative_and_keeps_its_dtype():
-    from mindport.migrate.cells.layers import tanh
+    from mindport.migrate.cells.activations import tanh
 
     values = np.linspace(-8, 8, 4001).astype(np.float32)
     slope = mindspore.grad(tanh)(mindspore.Tensor(values)).asnumpy()
@@ -44,7 +44,7 @@ EXACT = {
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("jit", [False, True])
 def test_a_gelu_is_as_near_as_a_kernel(jit, name):
-    from mindport.migrate.cells.layers import ACTIVATIONS
+    from mindport.migrate.cells.activations import ACTIVATIONS
 
     values = np.linspace(-20, 20, 80_001).astype(np.float32)
     cell = ACTIVATIONS[name]()
@@ -56,7 +56,7 @@ def test_a_gelu_is_as_near_as_a_kernel(jit, name):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_a_gelu_has_its_derivative_and_keeps_its_dtype(name):
-    from mindport.migrate.cells.layers import ACTIVATIONS
+    from mindport.migrate.cells.activations import ACTIVATIONS
 
     gelu, cell = EXACT[name], ACTIVATIONS[name]()
     values = np.linspace(-10, 10, 4001).astype(np.float32)

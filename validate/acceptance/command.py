@@ -34,7 +34,7 @@ _path = click.Path(path_type=Path)
 })  # fmt: skip
 @click.argument("task", type=_path, required=False)
 @click.option("--output", "-o", type=_path, default=Path("accepted"), show_default=True,
-              metavar="FOLDER", help="The folder to write; an interrupted or an earlier run in it "
+              metavar="DIR", help="The folder to make; an interrupted or an earlier run in it "
               "goes on.")  # fmt: skip
 @click.option("--signed-off-by", default="", metavar="NAME <MAIL>",
               help="Who says that the check was run as the task says. A statement: nothing proves "
@@ -42,7 +42,7 @@ _path = click.Path(path_type=Path)
 @click.option("--plan", is_flag=True, help="Show the cells of the task, and run nothing.")
 @click.option("--template", type=click.Choice(tuple(_TEMPLATES)),
               help="Write a task file with comments, and run nothing.")  # fmt: skip
-@click.option("--verify", "folder", type=_path, metavar="FOLDER",
+@click.option("--verify", "folder", type=_path, metavar="DIR",
               help="Check a finished folder; runs nothing, and needs no framework.")  # fmt: skip
 @click.option("--digest", default="", metavar="SHA256",
               help="With --verify: the digest that the run printed.")  # fmt: skip

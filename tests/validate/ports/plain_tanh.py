@@ -8,7 +8,7 @@ from mindspore import nn, ops
 
 from mindport.migrate import cells
 from mindport.migrate.cells import bert
-from mindport.migrate.cells.layers import GELUTanh
+from mindport.migrate.cells.activations import GELUTanh
 
 
 class WrittenGELU(nn.Cell):
