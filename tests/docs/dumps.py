@@ -22,9 +22,9 @@ def write_dumps(capture: Path, folder: Path) -> None:
     _msprobe(folder / "dump" / "step0" / "rank0" / "dump_tensor_data", taps)
     saved = folder / "saved"
     saved.mkdir()
-    for name, values in taps.items():
-        np.save(saved / f"{name}.npy", values)
-    (saved / "logits.npy").rename(saved / "scores_of_words.npy")
+    for number, (name, values) in enumerate(taps.items()):  # ts.save numbers what it is given
+        given = "scores_of_words" if name == "logits" else name
+        np.save(saved / f"{number}_{given}.npy", values)
     (folder / "map.yaml").write_text("logits: scores_of_words\n")
 
 

@@ -25,8 +25,7 @@ from tests.docs.runner import environment
 
 # What is made by a command, once for all pages.
 RECORDED = {
-    "reference": "validate record gpt2 --reference --prompts sentiment --prompt-limit 40"
-    " -o reference",
+    "reference": "validate record gpt2 --reference --prompts sentiment --limit 40 -o reference",
     "capture": "validate record gpt2 --case reference -o capture",
     "report-before": "validate compare reference capture --report report-before",
 }

@@ -92,7 +92,7 @@ def test_a_checkpoint_is_explained_by_its_own_names(checkpoint):
         (("bert", "kuery"), "bert.encoder.layer.{i}.attention.self.query.bias"),
         (("gpt2", "transformer.h.0.attn.c_atn.weight"), "c_attn.weight"),
         (("berd",), "Did you mean 'bert'"),
-        (("gpt2", "--to", "mindspoor"), "Did you mean 'mindspore'"),
+        (("gpt2", "--to", "mindspoor"), "'mindspoor' is not one of 'torch', 'mindspore'"),
         (("gpt2", "--size", "huge"), "no size 'huge'"),
         (("gpt2", "--head", "mlm"), "has no head 'mlm'"),
         (("{empty}",), "holds no weights"),

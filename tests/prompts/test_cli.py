@@ -41,7 +41,7 @@ def test_show_cloze(task_file, wordpiece_folder):
         (("show", "sentimnt", "--checkpoint", "BPE"), "Did you mean 'sentiment'"),
         (("show", "TASK", "--checkpoint", "/nowhere"), "Looked for tokenizer.json"),
         (("show", "TASK", "--checkpoint", "BPE", "--shape", "cloze"), "lacks: mask"),
-        (("show", "TASK", "--checkpoint", "BPE", "-n", "0"), "limit must be 1 or more"),
+        (("show", "TASK", "--checkpoint", "BPE", "-n", "0"), "0 is not in the range x>=1"),
         (("show", "TASK", "--checkpoint", "BPE", "--max-length", "1"), "leaves no room"),
         (("show", "TASK"), "Missing option '--checkpoint'"),
     ],

@@ -18,7 +18,7 @@ from mindport.validate.verdict import SCHEMA, Both, Diagnosis, TapResult, Verdic
 _SCHEMA_FILE = Path(__file__).parents[1] / "verdict.schema.json"
 
 
-def read_verdict(path: Path) -> Verdict:
+def read_verdict(path: str | Path) -> Verdict:
     """Return a stored verdict.
 
     Args:
@@ -27,7 +27,9 @@ def read_verdict(path: Path) -> Verdict:
     Raises:
         MindportError: If there is none, or it is damaged, of something else, or of another schema.
     """
-    file = path / VERDICT_FILE if path.is_dir() else path
+    file = Path(path)
+    if file.is_dir():
+        file /= VERDICT_FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
