@@ -33,6 +33,7 @@ def _msprobe(folder: Path, taps: dict[str, np.ndarray]) -> None:
     folder.mkdir(parents=True)
     head = load_architecture("gpt2").heads["lm"]
     layers = sum(name.count(".") == 1 for name in taps if name.startswith("block."))
+    np.save(folder / f"Module.{head.projection}.Kind.forward.0.output.0.npy", taps["logits"])
     whole: dict[str, list] = {}
     for tap in network_order(head.taps, layers):
         if tap.module and tap.end in ("input", "output") and tap.name in taps:
