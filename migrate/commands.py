@@ -135,30 +135,16 @@ class Command(click.Command):
             formatter.write_examples(self.examples)
 
 
-class Group(click.Group):
+class Group(Command, click.Group):
     """A group whose help ends with examples; it tells what click refuses in the reader's language.
 
     Args:
         args: What click.Group takes.
-        examples: Command lines, each with what it does; empty where that is plain.
+        examples: As of :class:`Command`.
         kwargs: What click.Group takes.
     """
 
-    context_class = Context
     command_class = Command
-
-    def __init__(self, *args: Any, examples: Mapping[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = examples
-
-    def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return what asks for the help, in whatever context."""
-        return list(_HELP)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        if isinstance(formatter, Formatter):
-            formatter.write_examples(self.examples)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run as a program."""
