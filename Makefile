@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
 
+# The tests start hundreds of processes; without bytecode each would compile the source again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint types real site pictures notebooks models matrix matrix-ci clean
 
 # Where pyenv keeps interpreters that are not on the PATH.

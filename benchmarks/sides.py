@@ -63,9 +63,14 @@ class Side:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return the environment for a side: offline, and threads that wait do not spin."""
+    """Return the environment for a side: offline, and threads that wait do not spin.
+
+    Python may keep the bytecode of what it compiles, as pip does for what it installs: otherwise
+    the source of this project would be compiled again by every process, and the frameworks not.
+    """
     quiet = {"HF_HUB_OFFLINE": "1", "GLOG_v": "3", "TOKENIZERS_PARALLELISM": "false"}
-    return {**os.environ, **quiet, "OMP_WAIT_POLICY": "PASSIVE"}
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **quiet, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def take_turns(

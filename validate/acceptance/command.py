@@ -1,9 +1,13 @@
-"""``validate accept``: a task file to a folder of evidence, and that folder checked again."""
+"""``validate accept``: a task file to a folder of evidence, and that folder checked again.
+
+What does the work is imported when it is asked for: every command of ``validate`` imports this.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
@@ -14,10 +18,9 @@ from mindport.migrate.console import command, err, out, write_whole
 from mindport.migrate.errors import DestinationError, MindportError
 from mindport.validate.acceptance import templates
 from mindport.validate.acceptance.folder import PAGE
-from mindport.validate.acceptance.reading import read_task
-from mindport.validate.acceptance.running import accept
-from mindport.validate.acceptance.summary import Summary
-from mindport.validate.acceptance.verifying import verify
+
+if TYPE_CHECKING:
+    from mindport.validate.acceptance.summary import Summary
 
 _TEMPLATES = {
     path.stem: path for path in sorted(Path(str(templates.__file__)).parent.glob("*.toml"))
@@ -113,6 +116,8 @@ def _write_template(name: str, path: Path) -> int:
 
 
 def _show_plan(path: Path) -> int:
+    from mindport.validate.acceptance.reading import read_task
+
     task = read_task(path)
     console = out()
     for cell in task.cells():
@@ -126,6 +131,8 @@ def _show_plan(path: Path) -> int:
 
 
 def _accept(task: Path, output: Path, signed_off_by: str, quiet: bool) -> int:
+    from mindport.validate.acceptance.running import accept
+
     console = err()
     if quiet:
         accepted = accept(task, output, signed_off_by)
@@ -148,6 +155,8 @@ def _accept(task: Path, output: Path, signed_off_by: str, quiet: bool) -> int:
 
 
 def _verify(folder: Path, digest: str, quiet: bool) -> int:
+    from mindport.validate.acceptance.verifying import verify
+
     if quiet:
         found = verify(folder, digest)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,6 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
-
-import jsonschema
 
 from mindport.migrate.errors import EXIT_ENVIRONMENT, EXIT_FAIL, EXIT_PASS, MindportError
 from mindport.migrate.manifest import sha256_of
@@ -28,6 +25,7 @@ from mindport.validate.acceptance.folder import (
 from mindport.validate.acceptance.requirements import Check, Status, check_cell, worst
 from mindport.validate.acceptance.task import AXES, Cell, Performance, Task
 from mindport.validate.acceptance.timing import ratios_of
+from mindport.validate.report.schema import find_departure
 from mindport.validate.report.stored import read_verdict
 from mindport.validate.report.summary import fullest_tap, identity_line
 from mindport.validate.verdict import Verdict
@@ -247,10 +245,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"{folder / SUMMARY} has schema {content.get('schema')}; this mindport reads schema "
             f"{SCHEMA}.", "Read it with the mindport that wrote it."
         )  # fmt: skip
-    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(content)
-    )
-    if error is not None:
-        raise MindportError(f"{folder / SUMMARY}: at {error.json_path}: {error.message[:200]}.")
+    departure = find_departure(content, _SCHEMA_FILE)
+    if departure is not None:
+        raise MindportError(f"{folder / SUMMARY}: at {departure.place}: {departure.message}.")
     return content

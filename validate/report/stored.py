@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import jsonschema
-
 from mindport.migrate.errors import MindportError
 from mindport.validate.metrics import Errors
 from mindport.validate.pairs.facts import Difference, PairFacts, SideFacts
 from mindport.validate.report.publish import VERDICT_FILE
+from mindport.validate.report.schema import find_departure
 from mindport.validate.verdict import SCHEMA, Both, Diagnosis, TapResult, Verdict
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "verdict.schema.json"
@@ -91,14 +90,10 @@ def _check(file: Path, content: Any) -> None:
             f"{file} has schema {content['schema']}; this mindport reads schema {SCHEMA}.",
             "Run the comparison again with this mindport, or read it with the one that wrote it.",
         )
-    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(content)
-    )
-    if error is not None:
-        said = error.message if len(error.message) <= 200 else f"{error.message[:199]}…"
+    departure = find_departure(content, _SCHEMA_FILE)
+    if departure is not None:
         raise MindportError(
-            f"{file} is damaged, or was changed: at {error.json_path}: {said}.",
+            f"{file} is damaged, or was changed: at {departure.place}: {departure.message}.",
             "Run the comparison again.",
         )
 
