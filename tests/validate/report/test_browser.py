@@ -95,6 +95,22 @@ def test_a_narrow_page_does_not_scroll_sideways(visit, name, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_the_rows_of_a_scrolled_heat_map_keep_their_names(visit):
+    page = visit("fail", 340)
+    page.locator(".heat").scroll_into_view_if_needed()
+    hidden = page.evaluate("""() => {
+        const names = [...document.querySelectorAll(".heat tbody th")];
+        names[0].closest("div").scrollLeft = 200;
+        return names.filter((name) => {
+            name.scrollIntoView({ block: "center", inline: "nearest" });
+            const box = name.getBoundingClientRect();
+            const front = document.elementFromPoint(box.right - 14, (box.top + box.bottom) / 2);
+            return !name.contains(front);
+        }).length;
+    }""")
+    assert hidden == 0
+
+
 def test_views_and_statistics_are_chosen(visit):
     page = visit("fail")
     chart = shown(page, "[data-view]")
