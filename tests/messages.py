@@ -16,6 +16,10 @@ from string import Formatter
 from mindport.migrate.language.catalogue import catalogue_files, translate
 
 LETTERS = re.compile(r"[A-Za-z]{3}")
+_INTERNAL = {
+    "valueerror", "typeerror", "formulaerror", "assertionerror", "compile",
+    "command", "group", "option", "argument",
+}  # fmt: skip
 MARKUP = re.compile(r"\[/?(?:bold|red|yellow|green|dim|\{\w+\}| )*\]|^bold \w+$")  # of rich
 
 
@@ -48,10 +52,13 @@ def sentences(path: Path) -> Iterator[str]:
 
 
 def _is_internal(node: ast.AST) -> bool:
-    """Return whether what is raised is a bug of ours, or what is called reads and draws."""
+    """Return whether what is raised is a bug of ours, or what is called reads or defines a command.
+
+    What a command's help says is looked at where it is shown.
+    """
     call = node.exc if isinstance(node, ast.Raise) else node
     name = _name(call.func) if isinstance(call, ast.Call) else ""
-    return name in ("valueerror", "typeerror", "formulaerror", "assertionerror", "compile")
+    return name in _INTERNAL
 
 
 def _name(node: ast.AST) -> str:
@@ -68,8 +75,11 @@ def _name(node: ast.AST) -> str:
 
 def pieces(template: str) -> list[str]:
     """Return what is fixed in a template, without the spaces around it."""
-    found = (literal.strip() for literal, *_ in Formatter().parse(template.replace("{}", "{x}")))
-    return [piece for piece in found if LETTERS.search(piece)]
+    try:
+        parts = [literal for literal, *_ in Formatter().parse(template.replace("{}", "{x}"))]
+    except ValueError:  # braces of its own, such as an example of JSON
+        parts = re.split(r"[{}]", template)
+    return [piece for piece in map(str.strip, parts) if LETTERS.search(piece)]
 
 
 def is_covered(sentence: str, language: str = "zh") -> bool:
