@@ -58,7 +58,7 @@ def _is_internal(node: ast.AST) -> bool:
     """
     call = node.exc if isinstance(node, ast.Raise) else node
     name = _name(call.func) if isinstance(call, ast.Call) else ""
-    return name in _INTERNAL
+    return name.lower() in _INTERNAL
 
 
 def _is_examples(node: ast.AST) -> bool:
