@@ -33,7 +33,7 @@ def sentences(path: Path) -> Iterator[str]:
         if isinstance(node, (ast.AnnAssign, ast.arg, ast.FunctionDef)):
             note = getattr(node, "annotation", None) or getattr(node, "returns", None)
             set_aside.update(ast.walk(note) if note else ())
-        if _is_internal(node) or _is_examples(node):
+        if _is_internal(node) or _is_examples(node) or _is_citation(node):
             set_aside.update(ast.walk(node))
         if isinstance(node, ast.JoinedStr):
             set_aside.update(part for part in ast.walk(node) if isinstance(part, ast.Constant))
@@ -59,6 +59,11 @@ def _is_internal(node: ast.AST) -> bool:
     call = node.exc if isinstance(node, ast.Raise) else node
     name = _name(call.func) if isinstance(call, ast.Call) else ""
     return name.lower() in _INTERNAL
+
+
+def _is_citation(node: ast.AST) -> bool:
+    """Return whether it is told where something is known from, or how it is set elsewhere."""
+    return isinstance(node, ast.keyword) and node.arg in ("source", "sources", "setting")
 
 
 def _is_examples(node: ast.AST) -> bool:

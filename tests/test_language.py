@@ -18,115 +18,20 @@ from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.migrate.language import tell
 from mindport.migrate.language.catalogue import catalogue_files, gaps, translate
 from mindport.migrate.language.choice import chosen_language
+from mindport.validate.doctor.compatibility import load_table
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
 from mindport.validate.report.ending import print_ending
 from mindport.validate.umbrella import main
 from tests.messages import is_covered, pieces, sentences
+from tests.silent import SILENT, UNSAID, speaking_modules
 from tests.test_commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
-# What these modules say is in the catalogue, all of it.
-COVERED = [
-    "migrate/errors.py",
-    "migrate/plan.py",
-    "migrate/misfits.py",
-    "migrate/left_over.py",
-    "migrate/porting.py",
-    "migrate/detect.py",
-    "migrate/config.py",
-    "migrate/destination.py",
-    "migrate/writing.py",
-    "migrate/report.py",
-    "migrate/vocabulary.py",
-    "migrate/explain.py",
-    "migrate/architectures/__init__.py",
-    "migrate/console.py",
-    "migrate/telling.py",
-    "migrate/checkpoints/hub.py",
-    "migrate/checkpoints/locate.py",
-    "migrate/checkpoints/safetensors.py",
-    "migrate/checkpoints/shards.py",
-    "migrate/checkpoints/torch_zip.py",
-    "migrate/checkpoints/source.py",
-    "migrate/streaming/feed.py",
-    "migrate/streaming/folder.py",
-    "migrate/streaming/parts.py",
-    "migrate/streaming/reading.py",
-    "migrate/streaming/verify.py",
-    "prompts/task.py",
-    "prompts/dataset.py",
-    "prompts/planning.py",
-    "prompts/tokenizer.py",
-    "prompts/parity/ladder.py",
-    "prompts/parity/levels.py",
-    "prompts/parity/power.py",
-    "prompts/parity/rows.py",
-    "validate/judge.py",
-    "validate/tap_results.py",
-    "validate/gradients.py",
-    "validate/tolerance.py",
-    "validate/conclusion.py",
-    "validate/departures/asking.py",
-    "validate/departures/telling.py",
-    "validate/diagnose/alternatives.py",
-    "validate/diagnose/attention.py",
-    "validate/diagnose/causes.py",
-    "validate/diagnose/diagnosis.py",
-    "validate/diagnose/fits.py",
-    "validate/diagnose/projection.py",
-    "validate/emulation/prediction.py",
-    "validate/launch.py",
-    "validate/doctor/absence.py",
-    "validate/devices.py",
-    "validate/making.py",
-    "validate/request.py",
-    "validate/checkpoints.py",
-    "validate/inputs.py",
-    "validate/backend.py",
-    "validate/own/candidate.py",
-    "validate/prompting/agreement.py",
-    "validate/report/ending.py",
-    "validate/report/gradients.py",
-    "validate/report/prompts.py",
-    "validate/report/emulation.py",
-    "validate/report/summary.py",
-    "validate/report/show.py",
-    "validate/report/stored.py",
-    "validate/report/publish.py",
-    "validate/report/forms/terminal.py",
-    "validate/acceptance/agreement.py",
-    "validate/acceptance/command.py",
-    "validate/acceptance/fingerprint.py",
-    "validate/acceptance/folder.py",
-    "validate/acceptance/grammar.py",
-    "validate/acceptance/reading.py",
-    "validate/acceptance/references.py",
-    "validate/acceptance/requirements.py",
-    "validate/acceptance/running.py",
-    "validate/acceptance/summary.py",
-    "validate/acceptance/task.py",
-    "validate/acceptance/timing.py",
-    "validate/acceptance/verifying.py",
-]
-
-# Strings there that nobody is shown as they stand: code to run, names in files, what is searched.
-UNSAID = {
-    "torch.save(torch.jit.load(PATH).state_dict(), OTHER)",
-    "No module named 'mindport",
-    "No module named mindport",
-    "--case case --device {device}",
-    "{ways_on} 'validate doctor --device {device}' says more.",
-    "{message} {hint} Then: validate report {folder} --format html",
-    "what the command prints, as plain text",
-    "| level | | finding |",
-    "| flipped item | true | reference | candidate | margin | bound | |",
-    "\n… and {len} more.",
-    "the data set",
-    "the rendered text",
-}
+# What these modules say is in the catalogues, all of it.
+COVERED = list(speaking_modules())
 
 
 def entries():
@@ -149,6 +54,19 @@ def test_all_that_a_covered_module_says_is_translated(module):
 def test_what_is_set_aside_is_still_there():
     said = {text for module in COVERED for text in sentences(ROOT / module)}
     assert sorted(UNSAID - said) == []
+    assert [module for module in SILENT if not (ROOT / module).exists()] == []
+
+
+def test_what_the_doctor_knows_of_versions_is_translated():
+    said = set()
+    for topic in load_table().topics:
+        said.add(topic.title)
+        for row in topic.rows:
+            says = row.says and f"{row.says[:1].upper()}{row.says[1:]}."  # as a finding has it
+            said |= {row.needs, says}
+    words = [text for text in said if re.search("[a-z]{3}", text)]
+    assert len(words) > 30
+    assert not [text for text in words if translate(text, "zh") == text]
 
 
 def test_a_sentence_that_is_not_translated_is_noticed(tmp_path):
