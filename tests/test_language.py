@@ -166,6 +166,17 @@ def test_a_message_is_told_in_chinese_with_its_names_as_they_are(monkeypatch):
         ("It does not.\n  - missing: a [2]\n  … and 4 more", "It does not.\n  - 缺失：a [2]\n  … 另有 4 个"),
         ("Leave one out. Strange words. Leave it out.", "请去掉其中一个。Strange words.请去掉它。"),
         ("  wrote x  ", "  已写入 x  "),
+        # The first sentence's gap does not take the second; a sentence inside has no full stop.
+        ("There is no matrix unit 'x'. Did you mean 'y'? Known: y.", "没有矩阵单元 'x'。是否想写 'y'？可用：y。"),
+        ("t.yaml, line 3, labels: A task needs label words.", "t.yaml 第 3 行，labels：任务需要标签词。"),
+        ("accepted: 1 of 2 cells show what is asked, 1 not run, 1 of these may be absent",
+         "验收通过：2 个单元中有 1 个符合要求，1 个未运行，其中 1 个可以缺少"),
+        ("/t.toml cannot be used:\n  - line 3: [model] size is 'x'. Known: base.",
+         "/t.toml 不能使用：\n  - 第 3 行：[model] size 为 'x'。可用：base。"),
+        ("tap a.b: 10% → 30% of its tolerance, 3 times as much, became faulty",
+         "观测点 a.b：容差占用 10% → 30%，为先前的 3 倍，变为出错"),
+        ("mis-shaped: entry 4, a and b: 2 arrays of one shape are needed, not [[1], [2]]",
+         "形状不符：第 4 条，a and b：需要 2 个形状相同的数组，而不是 [[1], [2]]"),
     ],
 )  # fmt: skip
 def test_a_text_of_several_sentences_is_taken_apart(english, chinese):
