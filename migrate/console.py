@@ -18,7 +18,7 @@ from rich.status import Status
 
 from mindport.migrate.errors import EXIT_USAGE, DestinationError, MindportError
 from mindport.migrate.language import tell
-from mindport.migrate.progress import OnProgress
+from mindport.migrate.progress import OnProgress, Progress
 
 P = ParamSpec("P")
 
@@ -44,8 +44,14 @@ def show_progress(*, quiet: bool = False) -> Iterator[OnProgress | None]:
     if quiet:
         yield None
         return
-    with Status("starting", console=err()) as status:
-        yield lambda progress: status.update(escape(str(progress)))
+    with Status(tell("starting"), console=err()) as status:
+        yield lambda progress: status.update(escape(told(progress)))
+
+
+def told(progress: Progress) -> str:
+    """Return what is being done in the reader's language, in the form of ``str(progress)``."""
+    running = {tell(side): tell(step) for side, step in progress.running.items()}
+    return str(Progress(tell(progress.stage), progress.fraction, running))
 
 
 def show_error(error: MindportError) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 from mindport.migrate.commands import Group, Option, complete_words, version_option
-from mindport.migrate.console import command
+from mindport.migrate.console import command, label
 from mindport.migrate.errors import EXIT_FAIL, EXIT_PASS, MindportError
+from mindport.migrate.language import tell
 from mindport.prompts.formats.convert import convert as convert_prompts
 from mindport.prompts.lint import lint as find_problems
 from mindport.prompts.planning import make_plan
 from mindport.prompts.render import render_prompt
 from mindport.prompts.shots import FewShotSampler
-from mindport.prompts.show import item_lines, plan_lines
+from mindport.prompts.show import item_lines, plan_lines, told
 from mindport.prompts.task import load_task, task_names
 from mindport.prompts.template import SHAPES, Shape
 from mindport.prompts.tokenizer import PromptTokenizer
@@ -107,14 +108,14 @@ def show(
         shots=drawn,
     )
     for line in plan_lines(plan, tokenizer):
-        click.echo(line)
+        click.echo(told(line))
     examples = {example.id: example for example in data}
     template = loaded.templates[plan.shape]
     for item, name in enumerate(plan.ids):
         click.echo()
         text = render_prompt(template, loaded.verbalizer, drawn, examples[name])
         for line in item_lines(plan, item, text, tokenizer):
-            click.echo(line)
+            click.echo(told(line))
 
 
 def default_shape(tokenizer: PromptTokenizer) -> Shape:
@@ -145,19 +146,18 @@ def lint(task: str, checkpoint: Path, shape: Shape | None, max_length: int) -> i
             f"It has: {', '.join(loaded.templates)}.",
         )
     words = {
-        label: [answer if len(answer) > 1 else answer[0] for answer in entry]
-        for label, entry in loaded.verbalizer.label_words.items()
+        name: [answer if len(answer) > 1 else answer[0] for answer in entry]
+        for name, entry in loaded.verbalizer.label_words.items()
     }
     template = loaded.templates[wanted].text
     findings = find_problems(template, wanted, words, tokenizer, loaded.read_data(), max_length)
     for finding in findings:
-        click.secho(
-            f"{finding.level:8}{finding.code}: {finding.message}", fg=_COLOURS[finding.level]
-        )
+        said = f"{label(finding.level, 8)}{finding.code}: {tell(finding.message)}"
+        click.secho(said, fg=_COLOURS[finding.level])
         if finding.hint:
-            click.echo(f"        {finding.hint}")
+            click.echo(f"        {tell(finding.hint)}")
     errors = sum(finding.level == "error" for finding in findings)
-    click.echo(f"{len(findings)} findings, {errors} of them errors")
+    click.echo(tell(f"{len(findings)} findings, {errors} of them errors"))
     return EXIT_FAIL if errors else EXIT_PASS
 
 
@@ -222,6 +222,6 @@ def convert(
         options=options,
         write_options={"data": data, "shots": shots, "verbalizer": verbalizer_output},
     )
-    click.echo(f"read {source} as {done.source_format}, wrote {output} as {target_format}")
+    click.echo(tell(f"read {source} as {done.source_format}, wrote {output} as {target_format}"))
     for lost in done.lost:
-        click.secho(f"not carried over: {lost}", fg="yellow")
+        click.secho(tell(f"not carried over: {lost}"), fg="yellow")

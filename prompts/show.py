@@ -5,39 +5,43 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from mindport.migrate.console import label
+from mindport.migrate.language import tell
 from mindport.prompts.plan import Batch, Plan
 from mindport.prompts.tokenizer import PromptTokenizer
+
+_WIDTH = 10  # of the words that lines begin with
 
 
 def plan_lines(plan: Plan, tokenizer: PromptTokenizer) -> Iterator[str]:
     """Yield what all prompts have in common: template, label words, demonstrations."""
-    yield f"task      {plan.task}, version {plan.task_version}"
-    yield f"template  {quoted(plan.template)} ({plan.shape})"
+    yield _line("task", f"{plan.task}, version {plan.task_version}")
+    yield _line("template", f"{quoted(plan.template)} ({plan.shape})")
     if plan.instruction:
-        yield f"before    {quoted(plan.instruction)}"
+        yield _line("before", quoted(plan.instruction))
     for name, text in zip(plan.shot_ids, plan.shot_texts, strict=True):
-        yield f"shot      {name}: {quoted(text)}"
+        yield _line("shot", f"{name}: {quoted(text)}")
     if plan.shots_cut:
-        yield f"cut       the texts of {plan.shots_cut} demonstrations, to fit"
-    yield f"tokens    {plan.tokenizer_family}, {plan.tokenizer_size} in the vocabulary"
-    for index, label in enumerate(plan.labels):
+        yield _line("cut", f"the texts of {plan.shots_cut} demonstrations, to fit")
+    yield _line("tokens", f"{plan.tokenizer_family}, {plan.tokenizer_size} in the vocabulary")
+    for index, name in enumerate(plan.labels):
         words = []
         for word in plan.words:
             if word.label == index:
                 ids = [token for _, token in word.steps]
                 pieces = " + ".join(map(quoted, tokenizer.pieces(ids)))
                 words.append(f"{pieces} = {' '.join(map(str, ids))}")
-        yield f"label     {label}: {', '.join(words)}"
-    yield f"score     {_rule(plan)}"
+        yield _line("label", f"{name}: {', '.join(words)}")
+    yield _line("score", _rule(plan))
     if plan.calibration != "none":
         inputs = ", ".join(map(quoted, plan.prior_texts))
-        yield f"prior     {plan.calibration}, from {inputs}"
+        yield _line("prior", f"{plan.calibration}, from {inputs}")
     if plan.prefix.size:
-        yield f"shared    {plan.prefix.size} tokens that all prompts begin with, run once"
+        yield _line("shared", f"{plan.prefix.size} tokens that all prompts begin with, run once")
     if plan.truncated:
-        yield f"cut       the texts of {plan.truncated} of {len(plan)} items, to fit"
+        yield _line("cut", f"the texts of {plan.truncated} of {len(plan)} items, to fit")
     if plan.duplicates:
-        yield f"again     {plan.duplicates} of {len(plan)} items repeat an earlier text"
+        yield _line("again", f"{plan.duplicates} of {len(plan)} items repeat an earlier text")
 
 
 def item_lines(plan: Plan, item: int, text: str, tokenizer: PromptTokenizer) -> Iterator[str]:
@@ -50,16 +54,25 @@ def item_lines(plan: Plan, item: int, text: str, tokenizer: PromptTokenizer) -> 
         tokenizer: Reads the tokens back.
     """
     cut = ", its text cut to fit" if item in plan.truncated_items else ""
-    yield f"item      {plan.ids[item]}: {plan.labels[plan.label_indices[item]]}{cut}"
-    yield f"text      {quoted(text)}"
+    yield _line("item", f"{plan.ids[item]}: {plan.labels[plan.label_indices[item]]}{cut}")
+    yield _line("text", quoted(text))
     for batch, place in _prompts_of(plan, item):
         ids = [*plan.prefix.tolist(), *batch.input_ids[place, : batch.lengths[place]].tolist()]
         rows = (batch.positions[place] + plan.prefix.size).tolist()
         pieces = tokenizer.pieces(ids)
-        yield f"tokens    {' '.join(map(quoted, pieces))}"
-        yield f"ids       {' '.join(map(str, ids))}"
+        yield _line("tokens", " ".join(map(quoted, pieces)))
+        yield _line("ids", " ".join(map(str, ids)))
         at = ", ".join(f"position {row} of {len(ids)}, {quoted(pieces[row])}" for row in rows)
-        yield f"[Z]       logits of {at}"
+        yield _line("[Z]", f"logits of {at}")
+
+
+def told(line: str) -> str:
+    """Return one of the lines in the reader's language; texts and names stay as they are."""
+    return label(line[:_WIDTH].rstrip(), _WIDTH) + tell(line[_WIDTH:])
+
+
+def _line(word: str, text: str) -> str:
+    return f"{word:{_WIDTH}}{text}"
 
 
 def quoted(text: str) -> str:
@@ -69,10 +82,14 @@ def quoted(text: str) -> str:
 
 def _rule(plan: Plan) -> str:
     longest = max(len(word.steps) for word in plan.words)
-    several = ", summed over its tokens" if longest > 1 else ""
-    masks = f", {plan.masks} masks" if longest > 1 and plan.shape == "cloze" else ""
-    divided = "" if plan.normalize == "none" else f", divided by its {plan.normalize}"
-    return f"log-probability of a word{several}{masks}{divided}; of a label: {plan.aggregate}"
+    parts = ["log-probability of a word"]
+    if longest > 1:
+        parts.append("summed over its tokens")
+    if longest > 1 and plan.shape == "cloze":
+        parts.append(f"{plan.masks} masks")
+    if plan.normalize != "none":
+        parts.append(f"divided by its {plan.normalize}")
+    return f"{', '.join(parts)}; of a label: {plan.aggregate}"
 
 
 def _prompts_of(plan: Plan, item: int) -> Sequence[tuple[Batch, int]]:

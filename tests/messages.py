@@ -16,6 +16,10 @@ from string import Formatter
 from mindport.migrate.language.catalogue import catalogue_files, translate
 
 LETTERS = re.compile(r"[A-Za-z]{3}")
+_INTERNAL = {
+    "valueerror", "typeerror", "formulaerror", "assertionerror", "compile",
+    "command", "group", "option", "argument",
+}  # fmt: skip
 MARKUP = re.compile(r"\[/?(?:bold|red|yellow|green|dim|\{\w+\}| )*\]|^bold \w+$")  # of rich
 
 
@@ -29,7 +33,7 @@ def sentences(path: Path) -> Iterator[str]:
         if isinstance(node, (ast.AnnAssign, ast.arg, ast.FunctionDef)):
             note = getattr(node, "annotation", None) or getattr(node, "returns", None)
             set_aside.update(ast.walk(note) if note else ())
-        if _is_internal(node):
+        if _is_internal(node) or _is_examples(node) or _is_citation(node):
             set_aside.update(ast.walk(node))
         if isinstance(node, ast.JoinedStr):
             set_aside.update(part for part in ast.walk(node) if isinstance(part, ast.Constant))
@@ -48,10 +52,23 @@ def sentences(path: Path) -> Iterator[str]:
 
 
 def _is_internal(node: ast.AST) -> bool:
-    """Return whether what is raised is a bug of ours, or what is called reads and draws."""
+    """Return whether what is raised is a bug of ours, or what is called reads or defines a command.
+
+    What a command's help says is looked at where it is shown.
+    """
     call = node.exc if isinstance(node, ast.Raise) else node
     name = _name(call.func) if isinstance(call, ast.Call) else ""
-    return name in ("valueerror", "typeerror", "formulaerror", "assertionerror", "compile")
+    return name.lower() in _INTERNAL
+
+
+def _is_citation(node: ast.AST) -> bool:
+    """Return whether it is told where something is known from, or how it is set elsewhere."""
+    return isinstance(node, ast.keyword) and node.arg in ("source", "sources", "setting")
+
+
+def _is_examples(node: ast.AST) -> bool:
+    """Return whether commands are listed, which are no sentences."""
+    return isinstance(node, ast.Assign) and _name(node.targets[0]) == "examples"
 
 
 def _name(node: ast.AST) -> str:
@@ -68,8 +85,11 @@ def _name(node: ast.AST) -> str:
 
 def pieces(template: str) -> list[str]:
     """Return what is fixed in a template, without the spaces around it."""
-    found = (literal.strip() for literal, *_ in Formatter().parse(template.replace("{}", "{x}")))
-    return [piece for piece in found if LETTERS.search(piece)]
+    try:
+        parts = [literal for literal, *_ in Formatter().parse(template.replace("{}", "{x}"))]
+    except ValueError:  # braces of its own, such as an example of JSON
+        parts = re.split(r"[{}]", template)
+    return [piece for piece in map(str.strip, parts) if LETTERS.search(piece)]
 
 
 def is_covered(sentence: str, language: str = "zh") -> bool:

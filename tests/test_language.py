@@ -18,102 +18,20 @@ from mindport.migrate.errors import MindportError, did_you_mean
 from mindport.migrate.language import tell
 from mindport.migrate.language.catalogue import catalogue_files, gaps, translate
 from mindport.migrate.language.choice import chosen_language
+from mindport.validate.doctor.compatibility import load_table
 from mindport.validate.judge import not_run
 from mindport.validate.launch import NotRun
 from mindport.validate.report.ending import print_ending
 from mindport.validate.umbrella import main
 from tests.messages import is_covered, pieces, sentences
+from tests.silent import SILENT, UNSAID, speaking_modules
 from tests.test_commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
-# What these modules say is in the catalogue, all of it.
-COVERED = [
-    "migrate/errors.py",
-    "migrate/plan.py",
-    "migrate/misfits.py",
-    "migrate/left_over.py",
-    "migrate/porting.py",
-    "migrate/detect.py",
-    "migrate/config.py",
-    "migrate/destination.py",
-    "migrate/writing.py",
-    "migrate/report.py",
-    "migrate/vocabulary.py",
-    "migrate/explain.py",
-    "migrate/architectures/__init__.py",
-    "migrate/console.py",
-    "migrate/telling.py",
-    "migrate/checkpoints/hub.py",
-    "migrate/checkpoints/locate.py",
-    "migrate/checkpoints/safetensors.py",
-    "migrate/checkpoints/shards.py",
-    "migrate/checkpoints/torch_zip.py",
-    "migrate/checkpoints/source.py",
-    "migrate/streaming/feed.py",
-    "migrate/streaming/folder.py",
-    "migrate/streaming/parts.py",
-    "migrate/streaming/reading.py",
-    "migrate/streaming/verify.py",
-    "prompts/task.py",
-    "prompts/dataset.py",
-    "prompts/planning.py",
-    "prompts/tokenizer.py",
-    "prompts/parity/ladder.py",
-    "prompts/parity/levels.py",
-    "prompts/parity/power.py",
-    "prompts/parity/rows.py",
-    "validate/judge.py",
-    "validate/tap_results.py",
-    "validate/gradients.py",
-    "validate/tolerance.py",
-    "validate/conclusion.py",
-    "validate/departures/asking.py",
-    "validate/departures/telling.py",
-    "validate/diagnose/alternatives.py",
-    "validate/diagnose/attention.py",
-    "validate/diagnose/causes.py",
-    "validate/diagnose/diagnosis.py",
-    "validate/diagnose/fits.py",
-    "validate/diagnose/projection.py",
-    "validate/emulation/prediction.py",
-    "validate/launch.py",
-    "validate/doctor/absence.py",
-    "validate/devices.py",
-    "validate/making.py",
-    "validate/request.py",
-    "validate/checkpoints.py",
-    "validate/inputs.py",
-    "validate/backend.py",
-    "validate/own/candidate.py",
-    "validate/prompting/agreement.py",
-    "validate/report/ending.py",
-    "validate/report/gradients.py",
-    "validate/report/prompts.py",
-    "validate/report/emulation.py",
-    "validate/report/summary.py",
-    "validate/report/show.py",
-    "validate/report/stored.py",
-    "validate/report/publish.py",
-    "validate/report/forms/terminal.py",
-]
-
-# Strings there that nobody is shown as they stand: code to run, names in files, what is searched.
-UNSAID = {
-    "torch.save(torch.jit.load(PATH).state_dict(), OTHER)",
-    "No module named 'mindport",
-    "No module named mindport",
-    "--case case --device {device}",
-    "{ways_on} 'validate doctor --device {device}' says more.",
-    "{message} {hint} Then: validate report {folder} --format html",
-    "what the command prints, as plain text",
-    "| level | | finding |",
-    "| flipped item | true | reference | candidate | margin | bound | |",
-    "\n… and {len} more.",
-    "the data set",
-    "the rendered text",
-}
+# What these modules say is in the catalogues, all of it.
+COVERED = list(speaking_modules())
 
 
 def entries():
@@ -136,6 +54,19 @@ def test_all_that_a_covered_module_says_is_translated(module):
 def test_what_is_set_aside_is_still_there():
     said = {text for module in COVERED for text in sentences(ROOT / module)}
     assert sorted(UNSAID - said) == []
+    assert [module for module in SILENT if not (ROOT / module).exists()] == []
+
+
+def test_what_the_doctor_knows_of_versions_is_translated():
+    said = set()
+    for topic in load_table().topics:
+        said.add(topic.title)
+        for row in topic.rows:
+            says = row.says and f"{row.says[:1].upper()}{row.says[1:]}."  # as a finding has it
+            said |= {row.needs, says}
+    words = [text for text in said if re.search("[a-z]{3}", text)]
+    assert len(words) > 30
+    assert not [text for text in words if translate(text, "zh") == text]
 
 
 def test_a_sentence_that_is_not_translated_is_noticed(tmp_path):
@@ -235,6 +166,17 @@ def test_a_message_is_told_in_chinese_with_its_names_as_they_are(monkeypatch):
         ("It does not.\n  - missing: a [2]\n  … and 4 more", "It does not.\n  - 缺失：a [2]\n  … 另有 4 个"),
         ("Leave one out. Strange words. Leave it out.", "请去掉其中一个。Strange words.请去掉它。"),
         ("  wrote x  ", "  已写入 x  "),
+        # The first sentence's gap does not take the second; a sentence inside has no full stop.
+        ("There is no matrix unit 'x'. Did you mean 'y'? Known: y.", "没有矩阵单元 'x'。是否想写 'y'？可用：y。"),
+        ("t.yaml, line 3, labels: A task needs label words.", "t.yaml 第 3 行，labels：任务需要标签词。"),
+        ("accepted: 1 of 2 cells show what is asked, 1 not run, 1 of these may be absent",
+         "验收通过：2 个单元中有 1 个符合要求，1 个未运行，其中 1 个可以缺少"),
+        ("/t.toml cannot be used:\n  - line 3: [model] size is 'x'. Known: base.",
+         "/t.toml 不能使用：\n  - 第 3 行：[model] size 为 'x'。可用：base。"),
+        ("tap a.b: 10% → 30% of its tolerance, 3 times as much, became faulty",
+         "观测点 a.b：容差占用 10% → 30%，为先前的 3 倍，变为出错"),
+        ("mis-shaped: entry 4, a and b: 2 arrays of one shape are needed, not [[1], [2]]",
+         "形状不符：第 4 条，a and b：需要 2 个形状相同的数组，而不是 [[1], [2]]"),
     ],
 )  # fmt: skip
 def test_a_text_of_several_sentences_is_taken_apart(english, chinese):

@@ -9,18 +9,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from mindport.migrate.guess.proposal import Guess, Proposal
+from mindport.migrate.language import tell
 
 
 def print_guess(console: Console, guess: Guess) -> None:
     """Print one row per pattern."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("source", "target"):
-        table.add_column(column, overflow="fold")
+        table.add_column(tell(column), overflow="fold")
     for column in ("shape", "x", "done", "alike"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("verdict", overflow="fold")
+        table.add_column(tell(column), no_wrap=True)
+    table.add_column(tell("verdict"), overflow="fold")
     for proposal in guess.proposals:
-        verdict = "[green]sure[/]" if proposal.sure else "[yellow]ambiguous[/]"
+        verdict = (
+            f"[green]{tell('sure')}[/]" if proposal.sure else f"[yellow]{tell('ambiguous')}[/]"
+        )
         table.add_row(
             escape(" + ".join(proposal.rule.sources)),
             escape(" + ".join(proposal.rule.targets)),
@@ -28,17 +31,18 @@ def print_guess(console: Console, guess: Guess) -> None:
             str(proposal.count),
             _done(proposal),
             f"{proposal.likeness:.2f}",
-            f"{verdict}: {escape(proposal.why)}",
+            f"{verdict}: {escape(tell(proposal.why))}",
         )
     for word, groups in (("source", guess.sources), ("target", guess.targets)):
         for group in groups:
             names = [group.pattern, "-"] if word == "source" else ["-", group.pattern]
             shape = "x".join(map(str, group.shape)) or "scalar"
             count = str(len(group.indices))
-            table.add_row(*map(escape, names), shape, count, "-", "-", "[red]no counterpart[/]")
+            lone = f"[red]{tell('no counterpart')}[/]"
+            table.add_row(*map(escape, names), shape, count, "-", "-", lone)
     console.print(table)
     console.print()
-    console.print(summary(guess), soft_wrap=True)
+    console.print(tell(summary(guess)), soft_wrap=True)
 
 
 def summary(guess: Guess) -> str:

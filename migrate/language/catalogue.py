@@ -38,12 +38,14 @@ class Message:
         pattern: Matches the finished sentence, with a group for each gap.
         anchor: Its longest piece without a gap.
         weight: How many letters of it are fixed; of two that match, the one with more is meant.
+        translated: The gaps that are.
         text: The translation.
     """
 
     pattern: re.Pattern[str]
     anchor: str
     weight: int
+    translated: frozenset[str]
     text: str
 
 
@@ -73,18 +75,39 @@ def translate(text: str, language: str) -> str:
 
 
 def _whole(text: str, language: str) -> str:
+    said = _as_it_stands(text, language)
+    if said != text:
+        return said
+    # What goes on inside another sentence has lost its full stop, and the other way round.
+    if text.endswith("."):
+        said = _as_it_stands(text[:-1], language)
+        return text if said == text[:-1] else f"{said}。"
+    said = _as_it_stands(f"{text}.", language)
+    return said.removesuffix("。") if said.endswith("。") else text
+
+
+def _as_it_stands(text: str, language: str) -> str:
     words, messages = read_catalogue(language)
     if (found := words.get(text)) is not None:
         return found
-    matches = (
+    matches = [
         (message, match)
         for message in messages
         if message.anchor in text and (match := message.pattern.fullmatch(text))
-    )
-    best = max(matches, key=lambda pair: pair[0].weight, default=None)
-    if best is not None:
-        return _Filler(language).vformat(best[0].text, (), best[1].groupdict())
-    return _parts(text, language)
+    ]
+    # A gap that holds the end of a sentence has taken what is another message.
+    near = [pair for pair in matches if not _takes_more(*pair)]
+    if not near and (said := _parts(text, language)) != text:
+        return said
+    best = max(near or matches, key=lambda pair: pair[0].weight, default=None)
+    if best is None:
+        return text
+    return _Filler(language).vformat(best[0].text, (), best[1].groupdict())
+
+
+def _takes_more(message: Message, match: re.Match[str]) -> bool:
+    left = match.groupdict().items() - {(name, match[name]) for name in message.translated}
+    return any(_SENTENCE.search(value) for _, value in left)
 
 
 def _parts(text: str, language: str) -> str:
@@ -147,5 +170,6 @@ def _message(key: str, text: str) -> Message:
         pattern=re.compile(pattern),
         anchor=max(pieces, key=len),
         weight=sum(map(len, pieces)),
+        translated=frozenset(filter(None, again)),
         text=text,
     )

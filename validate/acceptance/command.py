@@ -16,6 +16,7 @@ from rich.status import Status
 from mindport.migrate.commands import Command
 from mindport.migrate.console import command, err, out, write_whole
 from mindport.migrate.errors import DestinationError, MindportError
+from mindport.migrate.language import tell
 from mindport.validate.acceptance import templates
 from mindport.validate.acceptance.folder import PAGE
 
@@ -110,8 +111,7 @@ def _write_template(name: str, path: Path) -> int:
     if not path.parent.is_dir():
         raise DestinationError(f"There is no folder {path.parent}.", "Make it first.")
     write_whole(path, _TEMPLATES[name].read_text(encoding="utf-8"))
-    out().print(f"wrote {escape(str(path))}; next: validate accept {escape(str(path))}",
-                soft_wrap=True)  # fmt: skip
+    out().print(escape(tell(f"wrote {path}; next: validate accept {path}")), soft_wrap=True)
     return 0
 
 
@@ -121,11 +121,12 @@ def _show_plan(path: Path) -> int:
     task = read_task(path)
     console = out()
     for cell in task.cells():
-        said = f"left out: {cell.left_out}" if cell.left_out else ", ".join([
+        words = [f"left out: {cell.left_out}"] if cell.left_out else [
             f"recorded in {cell.capture}" if cell.capture else "run",
             *["prompts"] * bool(cell.prompts), *["gradients"] * cell.gradients,
             *["timed"] * cell.performance, *["may be absent"] * cell.may_be_absent,
-        ])  # fmt: skip
+        ]  # fmt: skip
+        said = ", ".join(map(tell, words))
         console.print(f"{escape(cell.name)}: {escape(said)}", soft_wrap=True)
     return 0
 
@@ -137,20 +138,21 @@ def _accept(task: Path, output: Path, signed_off_by: str, quiet: bool) -> int:
     if quiet:
         accepted = accept(task, output, signed_off_by)
     else:
-        status = Status("weights", console=console)
+        status = Status(tell("weights"), console=console)
 
         def told(cell: str, words: str) -> None:
+            said = f"{escape(cell)}: {escape(tell(words))}"
             if words == "kept" or words == "new" or words.startswith("again"):
-                console.print(f"{escape(cell)}: {escape(words)}", soft_wrap=True)
-            status.update(f"{escape(cell)}: {escape(words)}")
+                console.print(said, soft_wrap=True)
+            status.update(said)
 
         with status:
             accepted = accept(task, output, signed_off_by, told)
     _show(accepted.summary, quiet)
     if not quiet:
-        out().print(f"wrote {escape(str(output / PAGE))} and the evidence beside it",
+        out().print(escape(tell(f"wrote {output / PAGE} and the evidence beside it")),
                     soft_wrap=True)  # fmt: skip
-    out().print(f"digest sha256:{accepted.digest}", soft_wrap=True)
+    out().print(tell(f"digest sha256:{accepted.digest}"), soft_wrap=True)
     return accepted.summary.exit_code
 
 
@@ -160,19 +162,24 @@ def _verify(folder: Path, digest: str, quiet: bool) -> int:
     if quiet:
         found = verify(folder, digest)
     else:
-        with Status("checking", console=err()):
+        with Status(tell("checking"), console=err()):
             found = verify(folder, digest)
     _show(found.summary, quiet)
     console = out()
     if not quiet:
         again = f"{len(found.recomputed)} computed again from their captures"
         kept = again if found.recomputed else "not computed again: no captures were kept"
-        console.print("every file is what was written, and the outcome follows from the verdicts; "
-                      f"{kept}", soft_wrap=True)  # fmt: skip
+        console.print(
+            tell("every file is what was written, and the outcome follows from the verdicts; "
+                 f"{kept}"),
+            soft_wrap=True,
+        )  # fmt: skip
         if not digest:
-            console.print("the digest was not compared: ask for it by another way (--digest)",
-                          soft_wrap=True)  # fmt: skip
-    console.print(f"digest sha256:{found.digest}", soft_wrap=True)
+            console.print(
+                tell("the digest was not compared: ask for it by another way (--digest)"),
+                soft_wrap=True,
+            )
+    console.print(tell(f"digest sha256:{found.digest}"), soft_wrap=True)
     return found.summary.exit_code
 
 
@@ -182,13 +189,14 @@ def _show(summary: Summary, quiet: bool) -> None:
         for result in summary.results:
             said = result.status.replace("-", " ")
             said += " (may be absent)" if result.excused else ""
-            console.print(f"[{_COLOURS[result.status]}]{said}[/] {escape(result.cell.name)}",
+            console.print(f"[{_COLOURS[result.status]}]{tell(said)}[/] {escape(result.cell.name)}",
                           soft_wrap=True)  # fmt: skip
             for check in result.checks:
                 if check.status != "pass":
-                    console.print(f"  {escape(check.what)}: {escape(check.said)}", soft_wrap=True)
+                    console.print(f"  {escape(tell(check.what))}: {escape(tell(check.said))}",
+                                  soft_wrap=True)  # fmt: skip
         for cell in summary.left_out:
-            console.print(f"left out {escape(cell.name)}: {escape(cell.left_out)}", soft_wrap=True)
-    console.print(f"[bold]{escape(summary.headline)}[/]", soft_wrap=True)
+            console.print(escape(tell(f"left out {cell.name}: {cell.left_out}")), soft_wrap=True)
+    console.print(f"[bold]{escape(tell(summary.headline))}[/]", soft_wrap=True)
     if summary.made.signed_off_by:
         console.print(f"Signed-off-by: {escape(summary.made.signed_off_by)}", soft_wrap=True)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from mindport.validate.acceptance.folder import CELLS, PAGE, TIMING, VERDICT
 from mindport.validate.acceptance.overview import WORDS
-from mindport.validate.report import page as report_page
+from mindport.validate.report.page.frame import (
+    LANGUAGES,
+    colours,
+    read_part,
+    say_plain,
+    script_hash,
+    tell_plain,
+)
 from mindport.validate.report.summary import share
 
 _FILES = ((PAGE, "page"), ("verdict.md", "Markdown"), ("junit.xml", "JUnit"), (VERDICT, "JSON"),
           (TIMING, "timing"))  # fmt: skip
+_PROVES_NOT = "A statement, bound to these files by their hashes; no proof of who made it."
 _TONES = {"pass": "good", "fail": "bad", "not-run": "doubt"}
 _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 1rem; }
+main, .top { max-width: 1080px; margin: 0 auto; padding: 1rem; }
 a { color: var(--link); }
 h1 { font-size: 1.45rem; line-height: 1.3; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
@@ -52,35 +59,56 @@ def render_page(content: Mapping[str, Any], files: Collection[str]) -> str:
         content: What ``summary.json`` holds.
         files: Paths of files that are there, to be linked.
     """
-    colours = (Path(str(report_page.__file__)).parent / "colours.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    script = read_part("switch.js")
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        f"script-src 'sha256-{script_hash(script)}'"
+    )
     title = f"{content['outcome']} · {content['name']} · mindport"
     return "\n".join([
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<!DOCTYPE html>\n<html lang="en" data-lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}; img-src data:">',
         '<meta name="color-scheme" content="light dark">',
         f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">',
-        f"<style>{colours}{_STYLE}</style>\n</head>\n<body>\n<main>",
+        f"<style>{colours()}{_STYLE}{read_part('switch.css')}</style>\n</head>\n<body>",
+        *_switches(),
+        "<main>",
         *_head(content),
         *_grid(content),
-        "<h2>Cell by cell</h2>",
+        f"<h2>{tell_plain('Cell by cell')}</h2>",
         *(line for cell in content["cells"] for line in _cell(cell, files)),
         *_made(content),
-        "</main>\n</body>\n</html>\n",
+        f"</main>\n<script>{script}</script>\n</body>\n</html>\n",
     ])  # fmt: skip
+
+
+def _switches() -> Iterator[str]:
+    themes = [(theme, f"<span>{say_plain(f'theme_{theme}')}</span>")
+              for theme in ("auto", "light", "dark")]  # fmt: skip
+    languages = [(tag, f'<span lang="{tag}">{name}</span>') for tag, name in LANGUAGES]
+    yield '<header class="top"><p class="brand">mindport</p>'
+    yield '<div class="switches" hidden id="switches">'
+    for name, legend, choices in (
+        ("language", "language", languages), ("theme", "colours", themes)
+    ):  # fmt: skip
+        yield f'<fieldset><legend class="quiet">{say_plain(legend)}</legend>'
+        for value, words in choices:
+            yield f'<label><input type="radio" name="{name}" value="{value}">{words}</label>'
+        yield "</fieldset>"
+    yield "</div></header>"
 
 
 def _head(content: Mapping[str, Any]) -> Iterator[str]:
     tone = _TONES[content["status"]]
-    badge = f'<span class="badge">{escape(content["outcome"])}</span>'
+    outcome = say_plain(f"status_{content['outcome'].replace(' ', '-')}")
+    badge = f'<span class="badge">{outcome}</span>'
     yield f'<section class="box {tone}"><h1>{badge} {escape(content["name"])}</h1>'
-    yield f"<p>{escape(content['headline'])}</p>"
+    yield f"<p>{tell_plain(content['headline'])}</p>"
     if content["signed_off"]:
         signed = content["signed_off"]
-        yield f"<p>{escape(signed['statement'])}<br>Signed-off-by: {escape(signed['by'])}</p>"
-        yield '<p class="soft">A statement, bound to these files by their hashes; no proof of who '
-        yield "made it.</p>"
+        yield f"<p>{tell_plain(signed['statement'])}<br>Signed-off-by: {escape(signed['by'])}</p>"
+        yield f'<p class="soft">{tell_plain(_PROVES_NOT)}</p>'
     yield "</section>"
 
 
@@ -88,7 +116,9 @@ def _grid(content: Mapping[str, Any]) -> Iterator[str]:
     yield '<div class="scroll" tabindex="0" role="region" aria-label="All cells">'
     yield '<table class="grid"><thead><tr>'
     heads = ("cell", "", "verdict", "tolerance used", "time", "candidate")
-    yield "".join(f'<th scope="col">{escape(head)}</th>' if head else "<td></td>" for head in heads)
+    yield "".join(
+        f'<th scope="col">{tell_plain(head)}</th>' if head else "<td></td>" for head in heads
+    )
     yield "</tr></thead><tbody>"
     for cell in content["cells"]:
         ratio, used = cell["ratio"], cell["most_used"]
@@ -97,9 +127,10 @@ def _grid(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"<td>{_state(cell)}</td><td>{escape(cell['verdict']['status'])}</td>"
         yield f"<td>{escape(share(used['share']) if used else '–')}</td>"
         yield f"<td>{f'{ratio:.2f} x' if ratio is not None else '–'}</td>"
-        yield f"<td>{escape(cell['ran'].get('candidate', 'nothing ran'))}</td></tr>"
+        ran = cell["ran"].get("candidate")
+        yield f"<td>{escape(ran) if ran else tell_plain('nothing ran')}</td></tr>"
     for out in content["left_out"]:
-        yield f'<tr><th scope="row">{escape(out["name"])}</th><td>left out</td>'
+        yield f'<tr><th scope="row">{escape(out["name"])}</th><td>{tell_plain("left out")}</td>'
         yield f'<td colspan="4">{escape(out["reason"])}</td></tr>'
     yield "</tbody></table></div>"
 
@@ -108,7 +139,7 @@ def _state(cell: Mapping[str, Any]) -> str:
     said = WORDS[cell["status"]]
     if cell["may_be_absent"] and cell["status"] == "not-run":
         said += " (may be absent)"
-    return f'<span class="state {_TONES[cell["status"]]}">{said}</span>'
+    return f'<span class="state {_TONES[cell["status"]]}">{tell_plain(said)}</span>'
 
 
 def _cell(cell: Mapping[str, Any], files: Collection[str]) -> Iterator[str]:
@@ -116,16 +147,17 @@ def _cell(cell: Mapping[str, Any], files: Collection[str]) -> Iterator[str]:
     yield f'<section class="box {_TONES[cell["status"]]}" id="{escape(name)}">'
     yield f"<h3>{escape(name)}: {_state(cell)}</h3><table><tbody>"
     for check in cell["checks"]:
-        state = f'<span class="state {_TONES[check["status"]]}">{WORDS[check["status"]]}</span>'
-        yield f'<tr><th scope="row">{escape(check["what"])}</th><td>{state}</td>'
-        yield f"<td>{escape(check['said'])}</td></tr>"
+        said = tell_plain(WORDS[check["status"]])
+        state = f'<span class="state {_TONES[check["status"]]}">{said}</span>'
+        yield f'<tr><th scope="row">{tell_plain(check["what"])}</th><td>{state}</td>'
+        yield f"<td>{tell_plain(check['said'])}</td></tr>"
     yield "</tbody></table>"
     for side, said in cell["ran"].items():
-        yield f'<p class="soft">{escape(side)}: {escape(said)}</p>'
+        yield f'<p class="soft">{tell_plain(side)}: {escape(said)}</p>'
     if cell["capture"]:
-        yield f'<p class="soft">recorded elsewhere: {escape(cell["capture"])}</p>'
+        yield f'<p class="soft">{tell_plain("recorded elsewhere")}: {escape(cell["capture"])}</p>'
     links = [
-        f'<a href="{CELLS}/{escape(name)}/{file}">{word}</a>'
+        f'<a href="{CELLS}/{escape(name)}/{file}">{tell_plain(word)}</a>'
         for file, word in _FILES
         if f"{CELLS}/{name}/{file}" in files
     ]
@@ -141,14 +173,17 @@ def _made(content: Mapping[str, Any]) -> Iterator[str]:
         for name, digest in found.items()
     }
     versions = ", ".join(f"{name} {value}" for name, value in made["versions"].items())
-    yield "<h2>What this rests on</h2><dl>"
+    yield f"<h2>{tell_plain('What this rests on')}</h2><dl>"
     for what, said in (
-        ("task", f'<a href="task.toml">task.toml</a> <code>{content["task"]["sha256"]}</code>'),
+        (
+            tell_plain("task"),
+            f'<a href="task.toml">task.toml</a> <code>{content["task"]["sha256"]}</code>',
+        ),
         *((escape(name), f"<code>{digest}</code>") for digest, name in weights.items()),
         ("mindport", f"{escape(made['mindport'])}, code <code>{made['code']}</code>"),
-        ("versions", escape(f"{versions}; {made['platform']}")),
-        ("written", escape(made["at"])),
-        ("hashes of all files", '<a href="integrity.json">integrity.json</a>'),
+        (tell_plain("versions"), escape(f"{versions}; {made['platform']}")),
+        (tell_plain("written"), escape(made["at"])),
+        (tell_plain("hashes of all files"), '<a href="integrity.json">integrity.json</a>'),
     ):
         yield f"<dt>{what}</dt><dd>{said}</dd>"
     yield "</dl>"

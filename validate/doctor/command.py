@@ -9,6 +9,7 @@ from rich.status import Status
 
 from mindport.migrate.commands import Command
 from mindport.migrate.console import command, err, out
+from mindport.migrate.language import tell
 from mindport.validate.device_option import DeviceName
 from mindport.validate.devices import parse_device
 from mindport.validate.doctor.environment import find_environment
@@ -78,7 +79,7 @@ def doctor(
         diagnosis = examine(interpreter, job, named=named, quick=quick, timeout=timeout)
         click.echo(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False))
     else:
-        with Status("examining", console=err()):
+        with Status(tell("examining"), console=err()):
             diagnosis = examine(interpreter, job, named=named, quick=quick, timeout=timeout)
         print_diagnosis(out(), diagnosis)
     return diagnosis.exit_code

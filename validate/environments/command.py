@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mindport.migrate.commands import Group
 from mindport.migrate.console import command, err, out
+from mindport.migrate.language import tell
 from mindport.validate.environments.building import build, remove
 from mindport.validate.environments.finding import look_up
 from mindport.validate.environments.specification import (
@@ -57,7 +58,7 @@ def create(name: str, folder: Path | None, base: Path | None, force: bool) -> No
     console = err()
 
     def say(words: str) -> None:
-        console.print(escape(words), soft_wrap=True)
+        console.print(escape(tell(words)), soft_wrap=True)
 
     build(load_specification(name), folder, base, say, anew=force)
 
@@ -68,13 +69,13 @@ def list_environments() -> None:
     """Show which environments there are, where, and whether they are fit for use."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "Python", "versions", "place"):
-        table.add_column(column, overflow="fold")
+        table.add_column(tell(column), overflow="fold")
     for name in specification_names():
         found = look_up(load_specification(name))
         versions = found.stamp.get("versions", {}).items()
         table.add_row(
             name,
-            found.state,
+            tell(found.state),
             str(found.stamp.get("python", "")),
             escape(", ".join(f"{package} {version}" for package, version in versions)),
             "" if found.state == "absent" else escape(str(found.folder)),
@@ -89,4 +90,4 @@ def remove_environment(name: str) -> None:
     """Remove an environment and all that is in it."""
     where = remove(load_specification(name))
     said = f"removed {where}" if where is not None else f"there is no {name} environment"
-    err().print(escape(said), soft_wrap=True)
+    err().print(escape(tell(said)), soft_wrap=True)

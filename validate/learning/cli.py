@@ -12,6 +12,7 @@ from rich.status import Status
 from mindport.migrate.architectures import architecture_names
 from mindport.migrate.commands import Command, Option, complete_words
 from mindport.migrate.console import command, err, out
+from mindport.migrate.language import tell
 from mindport.prompts.learning.methods import method_names
 from mindport.prompts.learning.settings import PLACES, SCHEDULES, LearningSettings
 from mindport.prompts.task import task_names
@@ -165,6 +166,6 @@ def learn(task: str, architecture: str, **options: Any) -> int:
     backends = cast("tuple[str, str]", options.pop("backends"))
     request = LearnRequest(task, architecture, settings, backends=backends, **options)
     with Status("", console=err()) as status:
-        verdict = learn_prompt(request, lambda what: status.update(escape(what)))
+        verdict = learn_prompt(request, lambda what: status.update(escape(tell(what))))
     print_learning(out(), verdict)
     return verdict.exit_code

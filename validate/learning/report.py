@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mindport.migrate.console import label
+from mindport.migrate.language import tell
 from mindport.validate.learning.verdict import LearningVerdict
 from mindport.validate.report.ending import print_ending
 
-_BADGES = {"pass": "[bold green]PASS [/]", "fail": "[bold red]FAIL [/]",
-           "not-run": "[bold yellow]NOT RUN [/]"}  # fmt: skip
+_STYLES = {"pass": "bold green", "fail": "bold red", "not-run": "bold yellow"}
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 48
 
@@ -27,38 +28,40 @@ def print_learning(console: Console, verdict: LearningVerdict) -> None:
         verdict: What to print.
     """
     settings, data = verdict.settings, verdict.data
-    console.print(
-        f"[bold]learning   [/]{escape(str(settings['method']))}, {settings['tokens']} tokens, "
-        f"{settings['steps']} steps of {settings['batch_size']} rows, seed {settings['seed']}"
-    )
-    console.print(
-        f"[bold]rows       [/]{data['train']} to learn from, {data['held_out']} held out; "
-        f"template {escape(repr(data['template']))}"
-    )
+    _say(console, "learning",
+         f"{settings['method']}, {settings['tokens']} tokens, {settings['steps']} steps of "
+         f"{settings['batch_size']} rows, seed {settings['seed']}")  # fmt: skip
+    _say(console, "rows",
+         f"{data['train']} to learn from, {data['held_out']} held out; template "
+         f"{data['template']!r}", meaning="rows of data")  # fmt: skip
     for side, identity in verdict.identity.items():
-        console.print(
-            f"[bold]{side:10} [/]{identity['framework']} {identity['version']}, "
-            f"{identity['device']}, {identity['mode']}"
-        )
+        _say(console, side, f"{identity['framework']} {identity['version']}, "
+             f"{identity['device']}, {identity['mode']}")  # fmt: skip
     for side, losses in verdict.curves.items():
-        console.print(f"[bold]{'loss':10} [/]{sparkline(losses)} {losses[0]:.4f} → "
-                      f"{losses[-1]:.4f}  {side}")  # fmt: skip
+        console.print(f"[bold]{label('loss')}[/]{sparkline(losses)} {losses[0]:.4f} → "
+                      f"{losses[-1]:.4f}  {tell(side)}")  # fmt: skip
     if verdict.parity is not None:
         console.print()
         console.print(_measures(verdict.parity))
         _print_answers(console, verdict)
-    print_ending(
-        console, _BADGES[verdict.verdict], verdict.headline, verdict.notices, verdict.not_run
-    )
+    badge = f"[{_STYLES[verdict.verdict]}]{tell(verdict.verdict.replace('-', ' ').upper())} [/]"
+    print_ending(console, badge, verdict.headline, verdict.notices, verdict.not_run)
+
+
+def _say(console: Console, word: str, text: str, meaning: str = "") -> None:
+    # "rows" is the name of a level of agreement, too, and has another word there.
+    head = label(meaning if tell(meaning) != meaning else word)
+    console.print(f"[bold]{head}[/]{escape(tell(text))}")
 
 
 def _measures(parity: Mapping[str, Any]) -> Table:
-    table = Table("compared", "apart", "correct runs apart", "allowed", "", box=None)
+    heads = ("compared", "apart", "correct runs apart", "allowed", "")
+    table = Table(*map(tell, heads), box=None)
     for measure in parity["measures"]:
         table.add_row(
-            measure["name"],
+            tell(measure["name"]),
             *(f"{measure[key]:.2g}" for key in ("difference", "floor", "allowed")),
-            "ok" if measure["ok"] else "[bold red]no[/]",
+            tell("ok") if measure["ok"] else f"[bold red]{tell('no')}[/]",
         )
     return table
 
@@ -66,19 +69,18 @@ def _measures(parity: Mapping[str, Any]) -> Table:
 def _print_answers(console: Console, verdict: LearningVerdict) -> None:
     parity = verdict.parity or {}
     for side, found in verdict.improvement.items():
-        console.print(
-            f"[bold]{side:10} [/]accuracy {found['before']:.3f} → {found['after']:.3f} "
-            f"(95 %: {_interval(found['before_interval'])} → {_interval(found['after_interval'])}; "
-            f"{found['gained']} rows gained, {found['lost']} lost, p = {found['p_value']:.2g})"
-        )
+        intervals = f"{_interval(found['before_interval'])} → {_interval(found['after_interval'])}"
+        _say(console, side,
+             f"accuracy {found['before']:.3f} → {found['after']:.3f} (95 %: {intervals}; "
+             f"{found['gained']} rows gained, {found['lost']} lost, "
+             f"p = {found['p_value']:.2g})")  # fmt: skip
         tokens = parity[side]["tokens"]
         if tokens:
             words = " ".join(repr(token) for token in tokens)
-            console.print(f"{'':11}nearest tokens {escape(words)}")
-    console.print(
-        f"[bold]{'labels':10} [/]{parity['agreement']:.1%} agree; learned prompt: cosine "
-        f"{parity['cosine']:.8f}, norm ratio {parity['norm_ratio']:.8f}"
-    )
+            console.print(f"{'':11}{escape(tell(f'nearest tokens {words}'))}")
+    _say(console, "labels",
+         f"{parity['agreement']:.1%} agree; learned prompt: cosine {parity['cosine']:.8f}, norm "
+         f"ratio {parity['norm_ratio']:.8f}")  # fmt: skip
 
 
 def _interval(bounds: Sequence[float]) -> str:

@@ -155,8 +155,8 @@ def _bundle(
     with show_progress() as hear:
         needs = make_bundle(order, output, Stages(hear, PREPARING, WRITING))
     _wrote(output)
-    out().print(f"there: python {escape(output.name)} -o capture.zip; it needs {needs}",
-                soft_wrap=True)  # fmt: skip
+    said = tell(f"there: python {output.name} -o capture.zip; it needs {needs}")
+    out().print(escape(said), soft_wrap=True)
 
 
 @click.command(cls=Command, examples={

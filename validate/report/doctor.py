@@ -40,7 +40,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         if finding.source and finding.verdict != "ok":
             advice += f" [dim]({escape(finding.source)})[/]"
         table.add_row(
-            escape(finding.what), escape(tell(finding.found)), escape(tell(finding.needed)),
+            escape(tell(finding.what)), escape(tell(finding.found)), escape(tell(finding.needed)),
             f"[{_STYLES[finding.verdict]}]{tell(finding.verdict)}[/]", advice,
         )  # fmt: skip
     console.print(table)

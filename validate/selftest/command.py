@@ -18,6 +18,7 @@ from mindport.migrate.errors import (
     EXIT_PASS,
     MindportError,
 )
+from mindport.migrate.language import tell
 from mindport.validate.selftest.markdown import selftest_page
 from mindport.validate.selftest.running import Outcome, run_trials
 from mindport.validate.selftest.summary import Summary, describe, summarise, to_dict
@@ -109,9 +110,9 @@ def selftest(
     if limit is not None and limit < len(faults):
         faults = faults[:: -(-len(faults) // limit)]
     trials: list[Trial] = [*faults, *correct_trials(names, correct, seed)]
-    with Status("starting", console=err()) as status:
+    with Status(tell("starting"), console=err()) as status:
         outcomes = list(
-            run_trials(trials, lambda done, total: status.update(f"{done} of {total} trials"))
+            run_trials(trials, lambda done, total: status.update(tell(f"{done} of {total} trials")))
         )
     summary = summarise(outcomes)
     _print(out(), summary, outcomes, bool(chosen))
@@ -127,7 +128,7 @@ def _print(
 ) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("set", "faults", "detected", "right tap", "right cause", "confirmed"):
-        table.add_column(column, justify="left" if column == "set" else "right")
+        table.add_column(tell(column), justify="left" if column == "set" else "right")
     for label, rates in summary.rates.items():
         counts = (rates.detected, rates.placed, rates.named, rates.confirmed)
         shares = (f"{count / rates.faults:.1%}" for count in counts)
@@ -140,26 +141,25 @@ def _print(
             if chosen:
                 _print_found(console, outcome)
         if outcome.trial.fault is None and outcome.detected:
-            console.print(f"false alarm: {describe(outcome)}: {outcome.tap}", soft_wrap=True)
+            _say(console, f"false alarm: {describe(outcome)}: {outcome.tap}")
     for line in summary.not_run:
-        console.print(f"not run: {line}", soft_wrap=True)
+        _say(console, f"not run: {line}")
     if summary.correct:
         used = ", ".join(f"{use:.0%} in {dtype}" for dtype, use in summary.largest_use.items())
-        console.print(
-            f"correct ports: {summary.correct}, called wrong: {summary.alarms}, largest use of the "
-            f"tolerance: {used}",
-            soft_wrap=True,
-        )
+        _say(console, f"correct ports: {summary.correct}, called wrong: {summary.alarms}, "
+             f"largest use of the tolerance: {used}")  # fmt: skip
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(tell(text), soft_wrap=True)
 
 
 def _print_found(console: Console, outcome: Outcome) -> None:
     why = outcome.diagnosis
     if outcome.detected and outcome.placed and outcome.named and why:
         how = "confirmed" if why.confirmed else "suspected"
-        console.print(
-            f"found: {describe(outcome)}: {outcome.tap}, {why.cause}, {how} ({why.detail})",
-            soft_wrap=True,
-        )
+        _say(console, f"found: {describe(outcome)}: {outcome.tap}, {why.cause}, {how} "
+             f"({why.detail})")  # fmt: skip
 
 
 def _print_miss(console: Console, outcome: Outcome) -> None:
@@ -167,11 +167,8 @@ def _print_miss(console: Console, outcome: Outcome) -> None:
     if fault is None or (outcome.detected and outcome.placed and outcome.named):
         return
     cause = f"{why.cause} ({why.detail})" if why else "nothing"
-    console.print(
-        f"missed: {describe(outcome)}: expected {outcome.expected_tap}, {fault.cause}; found "
-        f"{outcome.tap or 'nothing'}, {cause}",
-        soft_wrap=True,
-    )
+    _say(console, f"missed: {describe(outcome)}: expected {outcome.expected_tap}, {fault.cause}; "
+         f"found {outcome.tap or 'nothing'}, {cause}")  # fmt: skip
 
 
 def _write(path: Path, summary: Summary, outcomes: list[Outcome]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -303,3 +306,14 @@ def test_bad_use_is_refused(argv):
     done = run(*argv)
     assert done.exit_code == 2
     assert "error:" in done.output
+
+
+def test_the_page_can_be_read_in_both_languages_and_runs_our_script_alone(workshop):
+    task = workshop.write()
+    workshop.accept(task)
+    page = (workshop.folder / "out" / "index.html").read_text(encoding="utf-8")
+    for said in ("What this rests on", "以上结论的依据", "accepted", "验收通过", "tolerance used"):
+        assert f">{said}</span>" in page, said
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page

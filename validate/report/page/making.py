@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,9 @@ from mindport.validate.report.charts.gradients import chart_gradients
 from mindport.validate.report.charts.output import allowed_error, chart_output, output_rows
 from mindport.validate.report.charts.room import SHOWN, chart_room
 from mindport.validate.report.charts.ulps import chart_ulps, chart_ulps_of
+from mindport.validate.report.page.frame import LANGUAGES, colours, read_part, script_hash
 from mindport.validate.report.page.heat import heat_map
-from mindport.validate.report.page.texts import read_catalogues, say, tell
+from mindport.validate.report.page.texts import say, tell
 from mindport.validate.report.summary import (
     accepted_line,
     figure,
@@ -57,15 +56,13 @@ def make_page(verdict: Verdict) -> str:
         EnvironmentUnavailableError: If the extra ``report`` is not installed.
     """
     environment = _environment()
-    script = (_FOLDER / "script.js").read_text(encoding="utf-8")
-    style = (_FOLDER / "colours.css").read_text(encoding="utf-8") + _forced_dark()
-    style += (_FOLDER / "style.css").read_text(encoding="utf-8")
+    script = read_part("switch.js", "script.js")
     page: str = environment.get_template("page.html.j2").render(
         verdict=verdict,
-        style=_plain(style),
+        style=_plain(colours() + read_part("style.css", "switch.css")),
         script=_plain(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        languages=list(read_catalogues()),
+        script_hash=script_hash(script),
+        languages=LANGUAGES,
         cause=verdict.first_diagnosis,
         fullest=fullest_tap(verdict),
         wrong=[tap for tap in verdict.taps if not tap.ok],
@@ -144,10 +141,3 @@ def _plain(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704
-
-
-def _forced_dark() -> str:
-    """Return the dark colours once more, for a reader who chooses them by the switch."""
-    colours = (_FOLDER / "colours.css").read_text(encoding="utf-8")
-    dark = colours.partition(':root:not([data-theme="light"])')[2].partition("}")[0]
-    return f'@media screen {{ :root[data-theme="dark"]{dark}}} }}'

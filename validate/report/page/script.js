@@ -1,30 +1,4 @@
-"use strict";
 (() => {
-  const root = document.documentElement;
-  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  // A page opened from a file may be kept from storing a choice; then it is not stored.
-  const recall = (name) => { try { return localStorage.getItem("mindport-" + name); } catch { return null; } };
-  const keep = (name, value) => { try { localStorage.setItem("mindport-" + name, value); } catch { /* not kept */ } };
-
-  for (const element of all("#switches, .needs-script")) element.hidden = false;
-
-  const choose = (name, first, apply) => {
-    for (const input of all(`input[name="${name}"]`)) {
-      input.checked = input.value === first;
-      input.addEventListener("change", () => { keep(name, input.value); apply(input.value); });
-    }
-    apply(first);
-  };
-  choose("language", recall("language") || (navigator.language.startsWith("zh") ? "zh" : "en"), (tag) => {
-    root.dataset.lang = tag;
-    root.lang = tag;
-    all("input[type=search]").forEach(filter);
-  });
-  choose("theme", recall("theme") || "auto", (theme) => {
-    if (theme === "auto") delete root.dataset.theme;
-    else root.dataset.theme = theme;
-  });
-
   // Where something is wrong, wide charts and the long table begin there.
   const fault = document.querySelector('.facts a[href^="#row-taps-"]')?.hash.slice(1);
   const showFault = (box, mark) => {
@@ -72,6 +46,10 @@
     input.addEventListener("input", () => filter(input));
     document.querySelector(`input[data-only="${input.dataset.filters}"]`)?.addEventListener("change", () => filter(input));
   }
+
+  const refilter = () => all("input[type=search]").forEach(filter);
+  root.addEventListener("reworded", refilter);
+  refilter();
 
   // What a mark stands for is the row of a table, with that table's headings.
   const tip = document.getElementById("tip");
