@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import mindport.validate
+from tests.test_commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +43,17 @@ def test_the_snippets_of_the_pytest_page_are_the_examples():
     found = snippets("pytest.md")
     assert found
     assert all(code.strip() in tests for code in found)
+
+
+def test_the_functions_of_the_other_commands_are_there():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `(\w+) ([\w-]+)[^`]*` \| `([\w.]+)\.(\w+)` \|", text, flags=re.MULTILINE
+    )
+    assert len(rows) == 9
+    for group, name, module, function in rows:
+        assert callable(getattr(import_module(module), function))
+        assert f"mindport {group} {name}" in COMMANDS
 
 
 def test_the_page_names_what_there_is():
