@@ -47,6 +47,7 @@ from mindport.validate.formula.validity import valid_elements
 from mindport.validate.gradient_capture import Oracle, measure, save_gradients
 from mindport.validate.guard import watch_parent
 from mindport.validate.metrics import rms
+from mindport.validate.missing_kernel import missing_kernel
 from mindport.validate.prompting.rows import ask
 from mindport.validate.steps import tell_step
 
@@ -72,6 +73,10 @@ def _guarded(run_file: str, folder: Path) -> int:
             "The worker ran out of memory.",
             "Run a smaller case (--batch, --length, --blocks-only), or use a larger machine.",
         )
+    except (TypeError, RuntimeError) as error:
+        failure = missing_kernel(error)
+        if failure is None:
+            raise
     except (OSError, SafetensorError) as error:
         if not _disk_is_full(error):
             raise
