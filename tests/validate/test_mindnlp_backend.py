@@ -29,7 +29,7 @@ def gather(*args):
 bfloat16, ops = "bfloat16", SimpleNamespace(gather=gather)
 PYNATIVE_MODE, GRAPH_MODE, __version__ = 1, 0, "2.7.0"
 hal = SimpleNamespace(is_available=lambda device: False)
-runtime = device_context = None
+runtime, device_context = SimpleNamespace(launch_blocking=lambda: None), None
 set_context = set_seed = set_device = lambda *args, **kwargs: None
 def get_context(name): return {"mode": 1, "device_target": "CPU"}[name]
 """
