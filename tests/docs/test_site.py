@@ -17,6 +17,8 @@ import pytest
 from mindport.validate.umbrella import main
 from tests.docs.blocks import ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # it is built once
+
 # Elements whose address the browser fetches by itself.
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
