@@ -74,9 +74,10 @@ def _guarded(run_file: str, folder: Path) -> int:
             "Run a smaller case (--batch, --length, --blocks-only), or use a larger machine.",
         )
     except (TypeError, RuntimeError) as error:
-        failure = missing_kernel(error)
-        if failure is None:
+        told = missing_kernel(error)
+        if told is None:
             raise
+        failure = told
     except (OSError, SafetensorError) as error:
         if not _disk_is_full(error):
             raise
