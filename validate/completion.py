@@ -32,7 +32,7 @@ def completion_command(programs: Mapping[str, click.Command]) -> click.Command:
         help="Print what makes SHELL complete commands, options and their values.",
         short_help="Make the shell complete commands.",
         examples={
-            'eval "$(mindport completion bash)"': "for this session; or a line of ~/.bashrc",
+            'eval "$(mindport completion bash)"': "for this shell; or a line of ~/.bashrc",
             'eval "$(mindport completion zsh)"': "or a line of ~/.zshrc",
             "mindport completion fish | source": "or a line of ~/.config/fish/config.fish",
         },

@@ -247,5 +247,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
         )  # fmt: skip
     departure = find_departure(content, _SCHEMA_FILE)
     if departure is not None:
-        raise MindportError(f"{folder / SUMMARY}: at {departure.place}: {departure.message}.")
+        raise MindportError(
+            f"{folder / SUMMARY}: at {departure.place}: {departure.message}.",
+            "Get the folder again from who ran it, or run the task again.",
+        )
     return content
